@@ -1,0 +1,1 @@
+"""Assistants: models with instructions and tools, kept for later runs."""

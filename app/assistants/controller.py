@@ -1,0 +1,72 @@
+"""/v1/assistants."""
+
+from litestar import Controller, Response, delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from app.assistants.schemas import Assistant, AssistantDeleted, CreateAssistant, UpdateAssistant
+from app.assistants.service import AssistantService
+from app.kit.pages import Page, PageQuery
+from app.web.bodies import JsonBody
+from app.web.queries import require_id
+
+
+class AssistantsController(Controller):
+    """Assistants: models with instructions and tools, kept for later runs."""
+
+    path = "/v1/assistants"
+    tags = ("Assistants",)
+
+    @post("/", dto=JsonBody[CreateAssistant], status_code=200, operation_id="createAssistant")
+    async def create(
+        self,
+        project_id: NamedDependency[str],
+        assistants: NamedDependency[AssistantService],
+        data: CreateAssistant,
+    ) -> Response[Assistant]:
+        """Create an assistant."""
+        return Response(await assistants.create(project_id, data))
+
+    @get("/", operation_id="listAssistants")
+    async def page(
+        self,
+        project_id: NamedDependency[str],
+        assistants: NamedDependency[AssistantService],
+        page_query: NamedDependency[PageQuery],
+    ) -> Response[Page[Assistant]]:
+        """List assistants, newest first."""
+        return Response(await assistants.page(project_id, page_query))
+
+    @get("/{assistant_id:str}", operation_id="getAssistant")
+    async def retrieve(
+        self,
+        project_id: NamedDependency[str],
+        assistants: NamedDependency[AssistantService],
+        assistant_id: FromPath[str],
+    ) -> Response[Assistant]:
+        """Retrieve an assistant."""
+        require_id("assistant_id", assistant_id, "asst")
+        return Response(await assistants.retrieve(project_id, assistant_id))
+
+    @post("/{assistant_id:str}", dto=JsonBody[UpdateAssistant], status_code=200, operation_id="modifyAssistant")
+    async def update(
+        self,
+        project_id: NamedDependency[str],
+        assistants: NamedDependency[AssistantService],
+        assistant_id: FromPath[str],
+        data: UpdateAssistant,
+    ) -> Response[Assistant]:
+        """Change an assistant. What is not sent stays; null clears."""
+        require_id("assistant_id", assistant_id, "asst")
+        return Response(await assistants.update(project_id, assistant_id, data))
+
+    @delete("/{assistant_id:str}", status_code=200, operation_id="deleteAssistant")
+    async def delete(
+        self,
+        project_id: NamedDependency[str],
+        assistants: NamedDependency[AssistantService],
+        assistant_id: FromPath[str],
+    ) -> Response[AssistantDeleted]:
+        """Delete an assistant. Threads stay, except those that were bound to it when they were created."""
+        require_id("assistant_id", assistant_id, "asst")
+        return Response(await assistants.delete(project_id, assistant_id))

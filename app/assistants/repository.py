@@ -1,0 +1,64 @@
+"""Statements on assistants."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Row, bindparam, delete, insert, select, update
+
+from app.assistants.schemas import Assistant, assistant_of
+from app.db.database import ReadTx, WriteTx
+from app.db.repository import read_page
+from app.db.tables import AssistantRow, table
+from app.errors import NotFound
+from app.kit.pages import Page, PageQuery
+
+ASSISTANTS = table(AssistantRow)
+
+_ADD = insert(ASSISTANTS)
+_FIND = select(ASSISTANTS).where(ASSISTANTS.c.id == bindparam("key"), ASSISTANTS.c.project_id == bindparam("project"))
+_DELETE = delete(ASSISTANTS).where(ASSISTANTS.c.id == bindparam("key"), ASSISTANTS.c.project_id == bindparam("project"))
+
+
+class AssistantReader:
+    """Reads one project's assistants."""
+
+    def __init__(self, tx: ReadTx, project_id: str) -> None:
+        self._tx = tx
+        self.project_id = project_id
+
+    def require(self, assistant_id: str) -> Row[Any]:
+        """Return an assistant's row. Raises NotFound."""
+        row = self._tx.first(_FIND, {"key": assistant_id, "project": self.project_id})
+        if row is None:
+            raise NotFound(f"No assistant found with id '{assistant_id}'.")
+        return row
+
+    def page(self, query: PageQuery) -> Page[Assistant]:
+        """Return one page of assistants."""
+        scope = ASSISTANTS.c.project_id == self.project_id
+        return read_page(self._tx, ASSISTANTS, scope, ("created_at", "id"), query, assistant_of)
+
+
+class AssistantWriter(AssistantReader):
+    """Reads and writes one project's assistants."""
+
+    def __init__(self, tx: WriteTx, project_id: str) -> None:
+        super().__init__(tx, project_id)
+        self._write = tx
+
+    def add(self, values: Mapping[str, Any]) -> Row[Any]:
+        """Insert an assistant and return its row."""
+        self._write.run(_ADD, {**values, "project_id": self.project_id})
+        return self.require(values["id"])
+
+    def change(self, assistant_id: str, values: Mapping[str, Any]) -> Row[Any]:
+        """Set columns and return the row. Raises NotFound."""
+        self.require(assistant_id)
+        if values:
+            self._write.run(update(ASSISTANTS).where(ASSISTANTS.c.id == assistant_id).values(dict(values)))
+        return self.require(assistant_id)
+
+    def delete(self, assistant_id: str) -> None:
+        """Delete an assistant, and with it the threads that a legacy client bound to it. Raises NotFound."""
+        if not self._write.run(_DELETE, {"key": assistant_id, "project": self.project_id}):
+            raise NotFound(f"No assistant found with id '{assistant_id}'.")

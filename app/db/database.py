@@ -1,0 +1,93 @@
+"""What rooms see of a database: `read(work)` and `write(work)`, each one transaction.
+
+`work` is a plain function: it runs where the connection lives and must neither await nor block on the network.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Connection, Executable, Row
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from app.errors import Unavailable
+
+T = TypeVar("T")
+
+RETRY_AFTER_S = 1
+
+
+class ReadTx:
+    """A transaction that only reads. Writing through it is a type error, and the engine refuses it too."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def all(self, statement: Executable, params: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
+        """Return every row."""
+        return self._connection.execute(statement, params).all()
+
+    def first(self, statement: Executable, params: Mapping[str, Any] | None = None) -> Row[Any] | None:
+        """Return the first row, or None."""
+        return self._connection.execute(statement, params).first()
+
+
+class WriteTx(ReadTx):
+    """A transaction that may write. It commits when the work returns and rolls back when it raises."""
+
+    __slots__ = ()
+
+    def run(self, statement: Executable, params: Mapping[str, Any] | None = None) -> int:
+        """Carry out a statement; return how many rows it touched."""
+        return self._connection.execute(statement, params).rowcount
+
+    def run_many(self, statement: Executable, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Carry out a statement once for each row."""
+        if rows:
+            self._connection.execute(statement, rows)
+
+
+class Database(Protocol):
+    """An open store."""
+
+    async def read(self, work: Callable[[ReadTx], T]) -> T:
+        """Run `work` in a read-only transaction: it sees one consistent state."""
+        ...
+
+    async def write(self, work: Callable[[WriteTx], T]) -> T:
+        """Run `work` in a transaction; it is on disk when this returns.
+
+        Concurrent works may share one commit. A caller that is cancelled does not undo its work.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Finish what is queued and let the files go."""
+        ...
+
+
+class WriteQueueFull(Unavailable):
+    """More writes wait than WRITE_QUEUE_LIMIT allows."""
+
+    def __init__(self) -> None:
+        super().__init__("The server is overloaded: too many writes are waiting.", retry_after_s=RETRY_AFTER_S)
+
+
+class StorageFailed(Unavailable):
+    """The database could not carry out a transaction: nothing of it was kept."""
+
+    def __init__(self) -> None:
+        super().__init__("The server could not reach its storage. Nothing was changed.", retry_after_s=RETRY_AFTER_S)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn a driver's failure into ours. A broken constraint is a fault in our code and stays what it is."""
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except DBAPIError as failure:
+        raise StorageFailed from failure

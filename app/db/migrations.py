@@ -1,0 +1,52 @@
+"""Runs the Alembic migrations on an open connection. The revisions themselves are in /migrations."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "migrations"
+_POSTGRES_LOCK = 7_310_551_900  # any number, the same in every release: replicas that start together take turns
+
+
+class SchemaTooNew(Exception):
+    """The database was written by a newer release."""
+
+
+def configuration(connection: Connection | None = None) -> Config:
+    """Return Alembic's configuration; with a connection, its commands run on it."""
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
+
+
+def head() -> str:
+    """Return the newest revision that this release knows."""
+    revision = ScriptDirectory.from_config(configuration()).get_current_head()
+    assert revision is not None
+    return revision
+
+
+def current(connection: Connection) -> str | None:
+    """Return the revision of a database, None when it is empty."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def upgrade(connection: Connection) -> None:
+    """Bring the schema to this release's. The caller holds the lock on SQLite; on PostgreSQL it is taken here."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _POSTGRES_LOCK})
+    found = current(connection)
+    known = {script.revision for script in ScriptDirectory.from_config(configuration()).walk_revisions()}
+    if found is not None and found not in known:
+        raise SchemaTooNew(
+            f"The database has schema revision {found}, which this release does not know (its newest is {head()}). "
+            "Start the newer release, or restore a backup made by this one."
+        )
+    if found != head():
+        command.upgrade(configuration(connection), "head")

@@ -1,0 +1,254 @@
+"""SQLite: one writer connection that batches commits, a few read-only ones. Only this module knows SQLite.
+
+Each connection lives in an aiosqlite thread; a whole transaction is one hop into it, not one hop a statement
+(docs/decisions/0002-whole-transactions-in-the-connection-thread.md has the figures).
+"""
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import aiosqlite
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.pool import StaticPool
+
+from app.db.database import ReadTx, StorageFailed, WriteQueueFull, WriteTx, translated
+from app.db.driver import require_fixed_engine
+
+T = TypeVar("T")
+
+BATCH_LIMIT = 64
+WRITE_QUEUE_LIMIT = 4096
+READERS = 4
+BUSY_TIMEOUT_MS = 5000
+PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    f"busy_timeout={BUSY_TIMEOUT_MS}",
+    "mmap_size=0",
+    "temp_store=MEMORY",
+)
+WRITER_PRAGMAS = (*PRAGMAS, "journal_size_limit=67108864")
+READER_PRAGMAS = (*PRAGMAS, "wal_autocheckpoint=0", "query_only=ON")
+
+
+class DatabaseInUse(Exception):
+    """Another process has this database open for writing."""
+
+
+class ConnectionThread:
+    """A SQLite connection, the aiosqlite thread it lives in, and SQLAlchemy's view of it."""
+
+    def __init__(self, thread: aiosqlite.Connection, driver: sqlite3.Connection, connection: Connection) -> None:
+        self.driver = driver
+        self.connection = connection
+        self._thread = thread
+
+    @classmethod
+    async def open(cls, path: Path, pragmas: tuple[str, ...]) -> "ConnectionThread":
+        """Connect and set the pragmas."""
+        opened: list[sqlite3.Connection] = []
+
+        def connect() -> sqlite3.Connection:
+            driver = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
+            for pragma in pragmas:
+                driver.execute(f"PRAGMA {pragma}")
+            opened.append(driver)
+            return driver
+
+        thread = await aiosqlite.Connection(connect, iter_chunk_size=64)
+        driver = opened[0]
+        engine = create_engine(
+            "sqlite://",
+            creator=lambda: driver,
+            poolclass=StaticPool,
+            isolation_level="AUTOCOMMIT",
+            hide_parameters=True,
+        )
+        connection = await thread._execute(engine.connect)  # type: ignore[no-untyped-call]  # aiosqlite types none of it
+        return cls(thread, driver, connection)
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """Run a function in the connection's thread. aiosqlite has no public name for this."""
+        result: T = await self._thread._execute(function)  # type: ignore[no-untyped-call]  # as above
+        return result
+
+    async def close(self) -> None:
+        """Let the connection and its thread go."""
+        await self.call(self.connection.close)
+        await self._thread.close()
+
+
+class _Job:
+    """A work that waits for the writer, and the caller who waits for it."""
+
+    __slots__ = ("done", "work")
+
+    def __init__(self, work: Callable[[WriteTx], Any], done: "asyncio.Future[Any]") -> None:
+        self.work = work
+        self.done = done
+
+
+class SqliteDatabase:
+    """The Database of one file. `commits` counts transactions, `works` the writes that shared them."""
+
+    def __init__(self, path: Path, lock: IO[bytes], writer: ConnectionThread, readers: list[ConnectionThread]) -> None:
+        self.path = path
+        self.commits = 0
+        self.works = 0
+        self._lock = lock
+        self._writer = writer
+        self._all_readers = readers
+        self._free_readers: asyncio.LifoQueue[ConnectionThread] = asyncio.LifoQueue()
+        for reader in readers:
+            self._free_readers.put_nowait(reader)
+        self._waiting: deque[_Job] = deque()
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._write_loop = asyncio.create_task(self._write_batches(), name="sqlite-writer")
+
+    @classmethod
+    async def open(cls, path: Path, *, prepare: Callable[[Connection], None]) -> "SqliteDatabase":
+        """Take the file for this process, bring its schema up to date with `prepare`, and open the readers.
+
+        Raises AffectedSqlite, DatabaseInUse, and whatever `prepare` raises.
+        """
+        require_fixed_engine()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = lock_file(path)
+        try:
+            writer = await ConnectionThread.open(path, WRITER_PRAGMAS)
+            await writer.call(partial(_prepare, writer, prepare))
+            readers = [await ConnectionThread.open(path, READER_PRAGMAS) for _ in range(READERS)]
+        except BaseException:
+            lock.close()
+            raise
+        return cls(path, lock, writer, readers)
+
+    async def read(self, work: Callable[[ReadTx], T]) -> T:
+        """Run `work` on a free reader."""
+        reader = await self._free_readers.get()
+        # Shielded: a cancelled caller must not hand the connection on while its thread still uses it.
+        reading = asyncio.ensure_future(reader.call(partial(_read, reader, work)))
+        reading.add_done_callback(lambda _: self._free_readers.put_nowait(reader))
+        with translated():
+            return await asyncio.shield(reading)
+
+    async def write(self, work: Callable[[WriteTx], T]) -> T:
+        """Queue `work` for the writer, which commits it together with what waits beside it."""
+        if self._closing:
+            raise StorageFailed
+        if len(self._waiting) >= WRITE_QUEUE_LIMIT:
+            raise WriteQueueFull
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Job(work, done))
+        self._wake.set()
+        with translated():
+            return await done
+
+    async def _write_batches(self) -> None:
+        while not (self._closing and not self._waiting):
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(BATCH_LIMIT, len(self._waiting)))]
+                batch = [job for job in batch if not job.done.cancelled()]
+                if batch:
+                    await self._commit(batch)
+
+    async def _commit(self, batch: list[_Job]) -> None:
+        try:
+            outcomes = await self._writer.call(partial(_write, self._writer, [job.work for job in batch]))
+        except Exception as failure:
+            outcomes = [(None, failure)] * len(batch)
+        else:
+            self.commits += 1
+            self.works += len(batch)
+        for job, (result, failure_of_one) in zip(batch, outcomes, strict=True):
+            if job.done.done():
+                continue
+            if failure_of_one is None:
+                job.done.set_result(result)
+            else:
+                job.done.set_exception(failure_of_one)
+
+    async def close(self) -> None:
+        """Finish the queued writes, close every connection, give the file back."""
+        self._closing = True
+        self._wake.set()
+        await self._write_loop
+        for reader in self._all_readers:
+            await reader.close()
+        await self._writer.close()
+        self._lock.close()
+
+
+Outcome = tuple[Any, Exception | None]
+
+
+def _prepare(writer: ConnectionThread, prepare: Callable[[Connection], None]) -> None:
+    """Bring the schema up to date in one transaction: a process that dies halfway leaves the old schema."""
+    writer.driver.execute("BEGIN EXCLUSIVE")
+    try:
+        prepare(writer.connection)
+    except BaseException:
+        writer.driver.execute("ROLLBACK")
+        raise
+    writer.driver.execute("COMMIT")
+
+
+def _read(reader: ConnectionThread, work: Callable[[ReadTx], T]) -> T:
+    driver = reader.driver
+    driver.execute("BEGIN")
+    try:
+        return work(ReadTx(reader.connection))
+    finally:
+        driver.execute("ROLLBACK")
+
+
+def _write(writer: ConnectionThread, works: list[Callable[[WriteTx], Any]]) -> list[Outcome]:
+    """Run works in one transaction, a savepoint each, so that one that fails takes no other with it."""
+    driver = writer.driver
+    tx = WriteTx(writer.connection)
+    driver.execute("BEGIN IMMEDIATE")
+    try:
+        outcomes = [_write_one(driver, tx, work) for work in works]
+        driver.execute("COMMIT")
+    except BaseException:
+        if driver.in_transaction:
+            driver.execute("ROLLBACK")
+        raise
+    return outcomes
+
+
+def _write_one(driver: sqlite3.Connection, tx: WriteTx, work: Callable[[WriteTx], Any]) -> Outcome:
+    driver.execute("SAVEPOINT work")
+    try:
+        result = work(tx)
+    except Exception as failure:
+        if not driver.in_transaction:  # the engine gave the whole transaction up: disk full, I/O error
+            raise
+        driver.execute("ROLLBACK TO work")
+        driver.execute("RELEASE work")
+        return None, failure
+    driver.execute("RELEASE work")
+    return result, None
+
+
+def lock_file(path: Path) -> IO[bytes]:
+    """Take the lock beside a database file: one writing process at a time. Held until the file is closed."""
+    lock = path.with_name(path.name + ".lock").open("ab")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise DatabaseInUse(f"{path} is in use by another process (its lock is {lock.name}).") from None
+    os.fchmod(lock.fileno(), 0o600)
+    return lock

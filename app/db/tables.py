@@ -1,0 +1,174 @@
+"""Every mapped class. Rows of a tenant carry `project_id`; a message's order in its thread is `position`.
+
+Documents (tools, content, metadata) are JSON text, encoded and decoded by the rooms' typed schemas.
+"""
+
+from typing import cast
+
+from sqlalchemy import BigInteger, Float, ForeignKey, Index, LargeBinary, String, Table, Text, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+DEFAULT_PROJECT = "proj_default"
+
+# Ids sort by creation only when compared byte by byte; PostgreSQL's default collation does not.
+Id = String(64).with_variant(String(64, collation="C"), "postgresql")
+Json = Text
+
+_UNENDED = text("ended_at IS NULL")
+
+
+class Base(DeclarativeBase):
+    """The one metadata that migrations compare with."""
+
+
+class AssistantRow(Base):
+    """An assistant: a model with instructions and tools."""
+
+    __tablename__ = "assistants"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(Id)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    name: Mapped[str | None] = mapped_column(Text)
+    description: Mapped[str | None] = mapped_column(Text)
+    model: Mapped[str] = mapped_column(Text)
+    instructions: Mapped[str | None] = mapped_column(Text)
+    tools: Mapped[str] = mapped_column(Json)
+    tool_resources: Mapped[str | None] = mapped_column(Json)
+    metadata_: Mapped[str] = mapped_column("metadata", Json)
+    temperature: Mapped[float | None] = mapped_column(Float)
+    top_p: Mapped[float | None] = mapped_column(Float)
+    response_format: Mapped[str | None] = mapped_column(Json)
+    reasoning_effort: Mapped[str | None] = mapped_column(Text)
+
+    __table_args__ = (Index("ix_assistants_project_created", "project_id", "created_at", "id"),)
+
+
+class ThreadRow(Base):
+    """A thread, which is also a conversation. `active_run_id` is its lock; `last_position` its newest item."""
+
+    __tablename__ = "threads"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(Id)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    metadata_: Mapped[str] = mapped_column("metadata", Json)
+    tool_resources: Mapped[str | None] = mapped_column(Json)
+    assistant_id: Mapped[str | None] = mapped_column(Id, ForeignKey("assistants.id", ondelete="CASCADE"))
+    active_run_id: Mapped[str | None] = mapped_column(Id)
+    last_position: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        Index("ix_threads_project_created", "project_id", "created_at", "id"),
+        Index("ix_threads_assistant", "assistant_id"),
+    )
+
+
+class MessageRow(Base):
+    """A message at its position in a thread."""
+
+    __tablename__ = "messages"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(Id)
+    thread_id: Mapped[str] = mapped_column(Id, ForeignKey("threads.id", ondelete="CASCADE"))
+    position: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    role: Mapped[str] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(Text)
+    content: Mapped[str] = mapped_column(Json)
+    attachments: Mapped[str | None] = mapped_column(Json)
+    metadata_: Mapped[str] = mapped_column("metadata", Json)
+    assistant_id: Mapped[str | None] = mapped_column(Id)
+    run_id: Mapped[str | None] = mapped_column(Id)
+    incomplete_reason: Mapped[str | None] = mapped_column(Text)
+    completed_at: Mapped[int | None] = mapped_column(BigInteger)
+    incomplete_at: Mapped[int | None] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        Index("ux_messages_thread_position", "thread_id", "position", unique=True),
+        Index("ix_messages_thread_run", "thread_id", "run_id", "position"),
+    )
+
+
+class RunRow(Base):
+    """A turn of a model over a thread. `fence` rises with every owner; a late writer of an old one is refused."""
+
+    __tablename__ = "runs"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(Id)
+    thread_id: Mapped[str] = mapped_column(Id, ForeignKey("threads.id", ondelete="CASCADE"))
+    assistant_id: Mapped[str | None] = mapped_column(Id)
+    status: Mapped[str] = mapped_column(Text)
+    fence: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    expires_at: Mapped[int] = mapped_column(BigInteger)
+    started_at: Mapped[int | None] = mapped_column(BigInteger)
+    ended_at: Mapped[int | None] = mapped_column(BigInteger)
+    last_error: Mapped[str | None] = mapped_column(Json)
+    incomplete_reason: Mapped[str | None] = mapped_column(Text)
+    required_action: Mapped[str | None] = mapped_column(Json)
+    usage: Mapped[str | None] = mapped_column(Json)
+    model: Mapped[str] = mapped_column(Text)
+    instructions: Mapped[str] = mapped_column(Text)
+    tools: Mapped[str] = mapped_column(Json)
+    tool_resources: Mapped[str | None] = mapped_column(Json)
+    metadata_: Mapped[str] = mapped_column("metadata", Json)
+    temperature: Mapped[float | None] = mapped_column(Float)
+    top_p: Mapped[float | None] = mapped_column(Float)
+    max_prompt_tokens: Mapped[int | None] = mapped_column(BigInteger)
+    max_completion_tokens: Mapped[int | None] = mapped_column(BigInteger)
+    truncation_strategy: Mapped[str] = mapped_column(Json)
+    tool_choice: Mapped[str] = mapped_column(Json)
+    parallel_tool_calls: Mapped[bool]
+    response_format: Mapped[str | None] = mapped_column(Json)
+    reasoning_effort: Mapped[str | None] = mapped_column(Text)
+
+    __table_args__ = (
+        Index("ix_runs_thread_created", "thread_id", "created_at", "id"),
+        # Finds what a stopped process left behind without reading the ended runs.
+        Index("ix_runs_unfinished", "created_at", sqlite_where=_UNENDED, postgresql_where=_UNENDED),
+    )
+
+
+class StepRow(Base):
+    """A step of a run: the making of one message, or a round of tool calls."""
+
+    __tablename__ = "run_steps"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(Id)
+    thread_id: Mapped[str] = mapped_column(Id)
+    run_id: Mapped[str] = mapped_column(Id, ForeignKey("runs.id", ondelete="CASCADE"))
+    assistant_id: Mapped[str | None] = mapped_column(Id)
+    position: Mapped[int | None] = mapped_column(BigInteger)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    type: Mapped[str] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(Text)
+    step_details: Mapped[str] = mapped_column(Json)
+    last_error: Mapped[str | None] = mapped_column(Json)
+    ended_at: Mapped[int | None] = mapped_column(BigInteger)
+    metadata_: Mapped[str] = mapped_column("metadata", Json)
+    usage: Mapped[str | None] = mapped_column(Json)
+
+    __table_args__ = (Index("ix_run_steps_run_created", "run_id", "created_at", "id"),)
+
+
+class RunEventsRow(Base):
+    """Events `first_seq` to `last_seq` of a run, journalled in one transaction. Pruned once the run is long over."""
+
+    __tablename__ = "run_events"
+
+    run_id: Mapped[str] = mapped_column(Id, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    last_seq: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    first_seq: Mapped[int] = mapped_column(BigInteger)
+    written_at: Mapped[int] = mapped_column(BigInteger)
+    events: Mapped[bytes] = mapped_column(LargeBinary)
+
+    __table_args__ = (Index("ix_run_events_written", "written_at"),)
+
+
+def table(row: type[Base]) -> Table:
+    """Return the Core table of a mapped class, for prepared statements."""
+    return cast(Table, row.__table__)

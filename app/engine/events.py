@@ -1,0 +1,126 @@
+"""What happens in a turn: a closed union, past tense, with only what a surface cannot work out for itself.
+
+Every event of a run has a sequence number from 1. Text is not repeated in later events: readers add it up.
+"""
+
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from app.inference.failures import RunErrorCode
+
+IncompleteReason = Literal["max_completion_tokens", "max_prompt_tokens"]
+MessageCut = Literal["content_filter", "max_tokens", "run_cancelled", "run_expired", "run_failed"]
+
+
+class TokenUsage(Struct, frozen=True):
+    """Tokens as the model server reported them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+
+
+class RunError(Struct, frozen=True):
+    """Why a turn failed, for clients: it carries no content."""
+
+    code: RunErrorCode
+    message: str
+
+
+class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="e"):
+    """`at` is in whole seconds since 1970; text has none."""
+
+
+class TurnQueued(Event, tag="queued", kw_only=True, frozen=True):
+    """The turn was accepted with its input."""
+
+    at: int
+
+
+class TurnStarted(Event, tag="started", kw_only=True, frozen=True):
+    """An executor took the turn and the model server accepted the request."""
+
+    at: int
+
+
+class MessageStarted(Event, tag="message", kw_only=True, frozen=True):
+    """The model begins an answer, in a step of its own."""
+
+    at: int
+    step_id: str
+    message_id: str
+
+
+class TextAdded(Event, tag="t", kw_only=True, frozen=True):
+    """A piece of the answer's text."""
+
+    text: str
+
+
+class MessageFinished(Event, tag="message_finished", kw_only=True, frozen=True):
+    """The answer is whole."""
+
+    at: int
+    usage: TokenUsage
+
+
+class MessageStopped(Event, tag="message_stopped", kw_only=True, frozen=True):
+    """The answer ended early; what there is of it is kept, nothing is kept of nothing.
+
+    Its step completes when the model reached a limit of length; otherwise it shares the turn's fate.
+    """
+
+    at: int
+    reason: MessageCut
+    usage: TokenUsage | None = None
+    error: RunError | None = None
+
+
+class TurnCompleted(Event, tag="completed", kw_only=True, frozen=True):
+    """The turn ended as it should."""
+
+    at: int
+    usage: TokenUsage
+
+
+class TurnIncomplete(Event, tag="incomplete", kw_only=True, frozen=True):
+    """The turn ended at a limit of tokens."""
+
+    at: int
+    reason: IncompleteReason
+    usage: TokenUsage
+
+
+class TurnFailed(Event, tag="failed", kw_only=True, frozen=True):
+    """The turn could not be carried out."""
+
+    at: int
+    error: RunError
+    usage: TokenUsage = TokenUsage()
+
+
+class TurnExpired(Event, tag="expired", kw_only=True, frozen=True):
+    """The turn's time was up."""
+
+    at: int
+    usage: TokenUsage = TokenUsage()
+
+
+TurnEvent = (
+    TurnQueued
+    | TurnStarted
+    | MessageStarted
+    | TextAdded
+    | MessageFinished
+    | MessageStopped
+    | TurnCompleted
+    | TurnIncomplete
+    | TurnFailed
+    | TurnExpired
+)
+TurnEnded = TurnCompleted | TurnIncomplete | TurnFailed | TurnExpired
+
+encode_events = msgspec.json.Encoder().encode
+decode_events = msgspec.json.Decoder(list[TurnEvent]).decode

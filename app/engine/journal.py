@@ -1,0 +1,259 @@
+"""The only writer of runs once they are accepted: each batch of events and what it means for the rows, in one
+transaction, refused when another owner has taken the run meanwhile. Reads the events back for late readers.
+"""
+
+from collections.abc import Sequence
+from typing import Any, assert_never
+
+from sqlalchemy import bindparam, delete, insert, select, update
+
+from app.db.database import Database, ReadTx, WriteTx
+from app.db.tables import MessageRow, RunEventsRow, RunRow, StepRow, ThreadRow, table
+from app.engine.events import (
+    MessageFinished,
+    MessageStarted,
+    MessageStopped,
+    TextAdded,
+    TokenUsage,
+    TurnCompleted,
+    TurnEvent,
+    TurnExpired,
+    TurnFailed,
+    TurnIncomplete,
+    TurnQueued,
+    TurnStarted,
+    decode_events,
+    encode_events,
+)
+from app.engine.turn import Stamped, Turn
+from app.kit.wire import to_json
+
+RUNS, THREADS, MESSAGES = table(RunRow), table(ThreadRow), table(MessageRow)
+STEPS, EVENTS = table(StepRow), table(RunEventsRow)
+
+_ADD_EVENTS = insert(EVENTS)
+_ADD_STEP = insert(STEPS)
+_ADD_MESSAGE = insert(MESSAGES)
+_START_RUN = (
+    update(RUNS)
+    .where(RUNS.c.id == bindparam("run"), RUNS.c.fence == bindparam("held"), RUNS.c.ended_at.is_(None))
+    .values(status=bindparam("reached"), started_at=bindparam("at"))
+)
+_END_RUN = (
+    update(RUNS)
+    .where(RUNS.c.id == bindparam("run"), RUNS.c.fence == bindparam("held"), RUNS.c.ended_at.is_(None))
+    .values(
+        status=bindparam("reached"),
+        ended_at=bindparam("at"),
+        usage=bindparam("tokens"),
+        last_error=bindparam("error"),
+        incomplete_reason=bindparam("reason"),
+    )
+)
+_HOLD_RUN = select(RUNS.c.id).where(
+    RUNS.c.id == bindparam("run"), RUNS.c.fence == bindparam("held"), RUNS.c.ended_at.is_(None)
+)
+_NEXT_POSITION = (
+    update(THREADS)
+    .where(THREADS.c.id == bindparam("thread"))
+    .values(last_position=THREADS.c.last_position + 1)
+    .returning(THREADS.c.last_position)
+)
+_UNLOCK_THREAD = (
+    update(THREADS)
+    .where(THREADS.c.id == bindparam("thread"), THREADS.c.active_run_id == bindparam("run"))
+    .values(active_run_id=None)
+)
+_END_MESSAGE = (
+    update(MESSAGES)
+    .where(MESSAGES.c.id == bindparam("message"))
+    .values(
+        status=bindparam("reached"),
+        content=bindparam("text"),
+        completed_at=bindparam("whole_at"),
+        incomplete_at=bindparam("cut_at"),
+        incomplete_reason=bindparam("reason"),
+    )
+)
+_DROP_MESSAGE = delete(MESSAGES).where(MESSAGES.c.id == bindparam("message"))
+_END_STEP = (
+    update(STEPS)
+    .where(STEPS.c.id == bindparam("step"))
+    .values(
+        status=bindparam("reached"),
+        ended_at=bindparam("at"),
+        usage=bindparam("tokens"),
+        last_error=bindparam("error"),
+    )
+)
+_EVENTS_AFTER = (
+    select(EVENTS.c.first_seq, EVENTS.c.events)
+    .where(EVENTS.c.run_id == bindparam("run"), EVENTS.c.last_seq > bindparam("seen"))
+    .order_by(EVENTS.c.last_seq)
+)
+
+EMPTY_JSON = "{}"
+
+
+class LostRun(Exception):
+    """The run was deleted, ended, or taken by another owner: this one must stop."""
+
+
+class Journal:
+    """Writes and reads the events of runs."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def append(self, turn: Turn, events: Sequence[Stamped]) -> None:
+        """Put events and their effects on disk. Raises LostRun, and then nothing is written."""
+        entry = _Entry(turn)
+        await self._database.write(lambda tx: entry.write(tx, events))
+
+    async def events_after(self, run_id: str, seq: int) -> list[Stamped]:
+        """Read a run's journalled events with numbers above `seq`."""
+        return await self._database.read(lambda tx: _events_after(tx, run_id, seq))
+
+
+def record_events(tx: WriteTx, run_id: str, events: Sequence[Stamped], at: int) -> None:
+    """Add one row with a batch of events. Also used by whoever accepts a run, in its transaction."""
+    tx.run(
+        _ADD_EVENTS,
+        {
+            "run_id": run_id,
+            "first_seq": events[0].seq,
+            "last_seq": events[-1].seq,
+            "written_at": at,
+            "events": encode_events([stamped.event for stamped in events]),
+        },
+    )
+
+
+def _events_after(tx: ReadTx, run_id: str, seq: int) -> list[Stamped]:
+    out = []
+    for row in tx.all(_EVENTS_AFTER, {"run": run_id, "seen": seq}):
+        numbered = enumerate(decode_events(row.events), start=row.first_seq)
+        out += [Stamped(number, event) for number, event in numbered if number > seq]
+    return out
+
+
+class _Entry:
+    """One transaction of the journal: the turn as it was when the batch was made, since it runs in a thread."""
+
+    def __init__(self, turn: Turn) -> None:
+        self.spec = turn.spec
+        self.status = turn.status
+        self.text = "".join(turn.text) if turn.ended else ""
+        self.step_id = turn.step_id
+        self.message_id = turn.message_id
+        self.at = turn.spec.expires_at
+
+    def write(self, tx: WriteTx, events: Sequence[Stamped]) -> None:
+        """Carry out what the events mean, then add them."""
+        held = False
+        for stamped in events:
+            held = self._apply(tx, stamped.event) or held
+        if not held and tx.first(_HOLD_RUN, {"run": self.spec.run_id, "held": self.spec.fence}) is None:
+            raise LostRun(self.spec.run_id)
+        record_events(tx, self.spec.run_id, events, self.at)
+
+    def _apply(self, tx: WriteTx, event: TurnEvent) -> bool:
+        """Carry out one event; return whether that proved that the run is still ours."""
+        if not isinstance(event, TextAdded):
+            self.at = event.at
+        match event:
+            case TurnStarted():
+                self._hold(tx.run(_START_RUN, self._run_params(event.at, "in_progress")))
+                return True
+            case MessageStarted():
+                self._start_message(tx, event)
+            case MessageFinished():
+                self._end_message(tx, event.at, "completed", None)
+                self._end_step(tx, event.at, "completed", event.usage, None)
+            case MessageStopped():
+                self._stop_message(tx, event)
+            case TurnCompleted() | TurnIncomplete() | TurnFailed() | TurnExpired():
+                self._end_run(tx, event)
+                return True
+            case TextAdded() | TurnQueued():
+                pass
+            case _:
+                assert_never(event)
+        return False
+
+    def _hold(self, touched: int) -> None:
+        if touched != 1:
+            raise LostRun(self.spec.run_id)
+
+    def _run_params(self, at: int, reached: str | None) -> dict[str, Any]:
+        return {"run": self.spec.run_id, "held": self.spec.fence, "reached": reached, "at": at}
+
+    def _start_message(self, tx: WriteTx, event: MessageStarted) -> None:
+        row = tx.first(_NEXT_POSITION, {"thread": self.spec.thread_id})
+        if row is None:
+            raise LostRun(self.spec.run_id)
+        made = {
+            "project_id": self.spec.project_id,
+            "thread_id": self.spec.thread_id,
+            "assistant_id": self.spec.assistant_id,
+            "run_id": self.spec.run_id,
+            "created_at": event.at,
+            "position": row.last_position,
+            "status": "in_progress",
+            "metadata": EMPTY_JSON,
+        }
+        message = {"id": event.message_id, "role": "assistant", "content": "[]", "attachments": "[]"}
+        tx.run(_ADD_MESSAGE, made | message)
+        details = {"type": "message_creation", "message_creation": {"message_id": event.message_id}}
+        step = {"id": event.step_id, "type": "message_creation", "step_details": to_json(details)}
+        tx.run(_ADD_STEP, made | step)
+
+    def _end_message(self, tx: WriteTx, at: int, reached: str, reason: str | None) -> None:
+        part = {"type": "text", "text": {"value": self.text, "annotations": []}}
+        tx.run(
+            _END_MESSAGE,
+            {
+                "message": self.message_id,
+                "reached": reached,
+                "text": to_json([part]),
+                "whole_at": at if reason is None else None,
+                "cut_at": None if reason is None else at,
+                "reason": reason,
+            },
+        )
+
+    def _stop_message(self, tx: WriteTx, event: MessageStopped) -> None:
+        if self.text:
+            self._end_message(tx, event.at, "incomplete", event.reason)
+        else:
+            tx.run(_DROP_MESSAGE, {"message": self.message_id})
+        error = to_json(event.error) if event.error is not None else None
+        self._end_step(tx, event.at, step_status(event), event.usage, error)
+
+    def _end_step(self, tx: WriteTx, at: int, reached: str, usage: TokenUsage | None, error: str | None) -> None:
+        tokens = to_json(usage) if usage is not None else None
+        tx.run(_END_STEP, {"step": self.step_id, "reached": reached, "at": at, "tokens": tokens, "error": error})
+
+    def _end_run(self, tx: WriteTx, event: TurnCompleted | TurnIncomplete | TurnFailed | TurnExpired) -> None:
+        params = self._run_params(event.at, self.status) | {
+            "tokens": to_json(event.usage),
+            "error": to_json(event.error) if isinstance(event, TurnFailed) else None,
+            "reason": event.reason if isinstance(event, TurnIncomplete) else None,
+        }
+        self._hold(tx.run(_END_RUN, params))
+        tx.run(_UNLOCK_THREAD, {"thread": self.spec.thread_id, "run": self.spec.run_id})
+
+
+def step_status(event: MessageStopped) -> str:
+    """Return how the step of a message that was stopped ends."""
+    match event.reason:
+        case "max_tokens" | "content_filter":
+            return "completed"
+        case "run_cancelled":
+            return "cancelled"
+        case "run_expired":
+            return "expired"
+        case "run_failed":
+            return "failed"
+        case _:
+            assert_never(event.reason)

@@ -1,0 +1,59 @@
+"""The statuses of a run and the one function that says which event may follow which. Pure."""
+
+from typing import Literal
+
+from app.engine.events import (
+    MessageFinished,
+    MessageStarted,
+    MessageStopped,
+    TextAdded,
+    TurnCompleted,
+    TurnEvent,
+    TurnExpired,
+    TurnFailed,
+    TurnIncomplete,
+    TurnQueued,
+    TurnStarted,
+)
+
+Status = Literal[
+    "queued",
+    "in_progress",
+    "requires_action",
+    "cancelling",
+    "cancelled",
+    "failed",
+    "completed",
+    "incomplete",
+    "expired",
+]
+
+ENDED: frozenset[Status] = frozenset({"cancelled", "failed", "completed", "incomplete", "expired"})
+
+# Where each event may occur, and the status it leads to (None: the status stays).
+TRANSITIONS: dict[type[TurnEvent], tuple[frozenset[Status | None], Status | None]] = {
+    TurnQueued: (frozenset({None}), "queued"),
+    TurnStarted: (frozenset({"queued"}), "in_progress"),
+    MessageStarted: (frozenset({"in_progress"}), None),
+    TextAdded: (frozenset({"in_progress"}), None),
+    MessageFinished: (frozenset({"in_progress"}), None),
+    MessageStopped: (frozenset({"in_progress", "cancelling"}), None),
+    TurnCompleted: (frozenset({"in_progress"}), "completed"),
+    TurnIncomplete: (frozenset({"in_progress"}), "incomplete"),
+    TurnFailed: (frozenset({"in_progress"}), "failed"),
+    TurnExpired: (frozenset({"queued", "in_progress", "requires_action"}), "expired"),
+}
+
+
+class IllegalTransition(Exception):
+    """An event that may not occur in this status: a fault in the engine, or a writer that came too late."""
+
+
+def advance(status: Status | None, event: TurnEvent) -> Status:
+    """Return the status after an event. Raises IllegalTransition."""
+    allowed, after = TRANSITIONS[type(event)]
+    if status not in allowed:
+        raise IllegalTransition(f"{type(event).__name__} in status {status}")
+    reached = after or status
+    assert reached is not None
+    return reached

@@ -1,0 +1,202 @@
+"""The client of the model server: chat completions as a stream of chunks, and the list of what it serves."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from typing import Any, Protocol
+
+import aiohttp
+import msgspec
+from aiohttp import ClientResponse, ClientTimeout
+
+from app.inference.chunks import Chunk, ServedModels, decode_chunk, decode_models
+from app.inference.failures import (
+    ModelBroke,
+    ModelFailure,
+    ModelTimedOut,
+    ModelUnreachable,
+    failure_of_answer,
+    failure_of_event,
+)
+from app.inference.sse import DataLines, LineTooLong
+
+DONE = b"[DONE]"
+KEEPALIVE_S = 4.0  # vLLM closes an idle connection after 5 s; give ours up before it does
+ERROR_BODY_LIMIT = 65_536
+LISTING_TIMEOUT_S = 5.0
+END_TIMEOUT_S = 0.1
+
+
+class ChatRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """The body of a streamed chat completion. What is None is not sent: the server's own default holds."""
+
+    model: str
+    messages: list[dict[str, Any]]
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    response_format: dict[str, Any] | None = None
+    reasoning_effort: str | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
+
+
+ChunkBatches = AsyncIterator[Sequence[Chunk]]
+
+
+class ChatModel(Protocol):
+    """Something that answers a chat: a model server, or a script in a test."""
+
+    def stream(self, request: ChatRequest) -> AbstractAsyncContextManager[ChunkBatches]:
+        """Open a streamed completion: entered once the server has accepted it, left to close it at once.
+
+        Raises ModelFailure when entered and while iterated. Each batch is what one read brought.
+        """
+        ...
+
+
+class ModelClient:
+    """Speaks to one OpenAI-wire model server over a pool of kept connections."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        connect_timeout_s: float,
+        first_token_timeout_s: float,
+        idle_timeout_s: float,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._first_token_timeout_s = first_token_timeout_s
+        self._idle_timeout_s = idle_timeout_s
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._connect_timeout_s = connect_timeout_s
+        self._session: aiohttp.ClientSession | None = None
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S),
+                headers=self._headers,
+                timeout=ClientTimeout(total=None, connect=None, sock_connect=self._connect_timeout_s),
+                auto_decompress=True,
+                trust_env=False,
+                read_bufsize=262_144,
+            )
+        return self._session
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    @asynccontextmanager
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[ChunkBatches, None]:
+        """Open a streamed chat completion (see ChatModel)."""
+        body = _streaming_body(request)
+        response = await self._post("/chat/completions", body)
+        chunks = self._chunks(response)
+        try:
+            yield chunks
+        finally:
+            await chunks.aclose()
+            response.close()  # unless it was read to its end: closing the socket is what frees the engine
+
+    async def _post(self, path: str, body: bytes) -> ClientResponse:
+        with _translated():
+            async with asyncio.timeout(self._first_token_timeout_s):
+                response = await self._send(path, body)
+                if response.status == 200:
+                    return response
+                try:
+                    text = await response.content.read(ERROR_BODY_LIMIT)
+                finally:
+                    response.close()
+        raise failure_of_answer(response.status, text)
+
+    async def _send(self, path: str, body: bytes) -> ClientResponse:
+        headers = {"Content-Type": "application/json"}
+        session = self._opened()
+        try:
+            return await session.post(self.url + path, data=body, headers=headers)
+        except (aiohttp.ServerDisconnectedError, ConnectionResetError):
+            # A kept connection that the server had just closed: it never saw the request, so ask once more.
+            return await session.post(self.url + path, data=body, headers=headers)
+
+    async def _chunks(self, response: ClientResponse) -> AsyncGenerator[Sequence[Chunk], None]:
+        lines = DataLines()
+        wait_s = self._first_token_timeout_s
+        while True:
+            with _translated():
+                async with asyncio.timeout(wait_s):
+                    data = await response.content.readany()
+                payloads = lines.feed(data)
+            if not data:
+                raise ModelBroke("The model server's answer was cut off.")
+            done = DONE in payloads
+            batch = [_chunk(payload) for payload in payloads if payload != DONE]
+            if batch:
+                wait_s = self._idle_timeout_s
+                yield batch
+            if done:
+                await _read_to_end(response)
+                return
+
+    async def models(self) -> ServedModels:
+        """Ask what the server serves. Raises ModelFailure."""
+        with _translated():
+            async with asyncio.timeout(LISTING_TIMEOUT_S):
+                async with self._opened().get(self.url + "/models") as response:
+                    text = await response.read()
+        if response.status != 200:
+            raise failure_of_answer(response.status, text)
+        try:
+            return decode_models(text)
+        except msgspec.DecodeError:
+            raise ModelBroke("The model server's /v1/models is not what OpenAI's is.") from None
+
+
+async def _read_to_end(response: ClientResponse) -> None:
+    """Read what follows [DONE], normally nothing, so that the connection can be kept."""
+    with suppress(TimeoutError, aiohttp.ClientError):
+        async with asyncio.timeout(END_TIMEOUT_S):
+            while not response.content.at_eof():
+                await response.content.readany()
+
+
+def _streaming_body(request: ChatRequest) -> bytes:
+    fields = msgspec.structs.asdict(request)
+    kept = {name: value for name, value in fields.items() if value is not None}
+    return msgspec.json.encode(kept | {"stream": True, "stream_options": {"include_usage": True}})
+
+
+def _chunk(payload: bytes) -> Chunk:
+    try:
+        chunk = decode_chunk(payload)
+    except msgspec.DecodeError:
+        raise ModelBroke("The model server sent something that is not a chat completion chunk.") from None
+    if chunk.error is not None:
+        raise failure_of_event(chunk.error)
+    return chunk
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn aiohttp's and asyncio's failures into ours; the most specific class wins."""
+    try:
+        yield
+    except ModelFailure:
+        raise
+    except aiohttp.ConnectionTimeoutError:
+        raise ModelUnreachable("The model server could not be reached in time.") from None
+    except TimeoutError:
+        raise ModelTimedOut("The model server did not answer in time.") from None
+    except aiohttp.ClientConnectorError:
+        raise ModelUnreachable("The model server cannot be reached.") from None
+    except (aiohttp.ClientPayloadError, LineTooLong, ValueError):
+        raise ModelBroke("The model server's answer was cut off or unreadable.") from None
+    except (aiohttp.ClientError, OSError):
+        raise ModelUnreachable("The connection to the model server broke.") from None

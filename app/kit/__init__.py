@@ -1,0 +1,1 @@
+"""Leaves that know no room, no database and no framework."""

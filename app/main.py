@@ -1,0 +1,168 @@
+"""The composition root: builds every part once, starts them in order and stops them in reverse."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+from litestar import Litestar, Request
+from litestar.di import Provide
+
+from app.assistants.controller import AssistantsController
+from app.assistants.service import AssistantService
+from app.catalog.controller import ModelsController
+from app.catalog.service import Catalog
+from app.db.database import Database
+from app.db.opening import open_database
+from app.engine.bus import Bus
+from app.engine.executor import Executor
+from app.engine.journal import Journal
+from app.inference.client import ModelClient
+from app.kit.clock import SystemClock
+from app.messages.controller import MessagesController
+from app.messages.service import MessageService
+from app.runs.controller import RunsController
+from app.runs.service import RunService
+from app.settings import Settings
+from app.threads.controller import ThreadsController
+from app.threads.service import ThreadService
+from app.web.access import Access
+from app.web.asgi import ASGIApp
+from app.web.auth import Auth
+from app.web.bodies import ApiRequest
+from app.web.body_limit import BodyLimit
+from app.web.cors import Cors
+from app.web.errors import EXCEPTION_HANDLERS
+from app.web.health import HealthController
+from app.web.openapi import OpenApiController
+from app.web.pages.controller import PagesController
+from app.web.queries import page_query
+
+CONTROLLERS = (
+    AssistantsController,
+    ThreadsController,
+    MessagesController,
+    RunsController,
+    ModelsController,
+    HealthController,
+    OpenApiController,
+    PagesController,
+)
+
+
+class Parts:
+    """Everything that lives as long as the server. Filled when it starts."""
+
+    stopping_since: float | None = None
+    """When the server was told to stop, by the monotonic clock; the grace counts from then."""
+
+    database: Database
+    catalog: Catalog
+    assistants: AssistantService
+    threads: ThreadService
+    messages: MessageService
+    runs: RunService
+
+
+def create_app(settings: Settings) -> ASGIApp:
+    """Build the API. Nothing is opened until the server starts it."""
+    parts = Parts()
+    return wrap(cast(ASGIApp, create_framework_app(settings, parts)), settings)
+
+
+def create_framework_app(settings: Settings, parts: Parts) -> Litestar:
+    """Build the routes and what handlers may ask for."""
+
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncGenerator[None, None]:
+        async with running(settings, parts):
+            yield
+
+    names = ("database", "catalog", "assistants", "threads", "messages", "runs")
+    services = {name: Provide(_getter(parts, name), sync_to_thread=False) for name in names}
+    return Litestar(
+        route_handlers=CONTROLLERS,
+        lifespan=[lifespan],
+        request_class=ApiRequest,
+        dependencies={
+            **services,
+            "project_id": Provide(_project_id, sync_to_thread=False),
+            "page_query": Provide(page_query, sync_to_thread=False),
+        },
+        exception_handlers=EXCEPTION_HANDLERS,
+        openapi_config=None,
+        logging_config=None,
+    )
+
+
+def wrap(app: ASGIApp, settings: Settings) -> ASGIApp:
+    """Put the edge around the routes, outermost last."""
+    app = BodyLimit(app, limit_bytes=settings.body_limit_bytes)
+    app = Auth(app, api_key=settings.api_key)
+    if settings.cors_origins:
+        app = Cors(app, origins=settings.cors_origins)
+    return Access(app)
+
+
+def _getter(parts: Parts, name: str) -> Any:
+    def get() -> Any:
+        return getattr(parts, name)
+
+    return get
+
+
+def _project_id(request: Request[Any, Any, Any]) -> str:
+    project_id: str = request.scope["state"]["project_id"]
+    return project_id
+
+
+@asynccontextmanager
+async def running(settings: Settings, parts: Parts) -> AsyncGenerator[None, None]:
+    """Open every part, and close it again: no run is accepted once the executor stops, then the store closes."""
+    clock = SystemClock()
+    model = ModelClient(
+        settings.model_url,
+        api_key=settings.model_api_key,
+        connect_timeout_s=settings.model_connect_timeout_s,
+        first_token_timeout_s=settings.model_first_token_timeout_s,
+        idle_timeout_s=settings.model_idle_timeout_s,
+    )
+    parts.catalog = Catalog(
+        model,
+        clock,
+        aliases=settings.model_aliases,
+        default_model=settings.model_name,
+        context_window=settings.context_window,
+        refuse_stand_in=settings.environment == "production",
+    )
+    parts.database = await open_database(settings.database_url)
+    journal = Journal(parts.database)
+    parts.messages = MessageService(parts.database, clock)
+    executor = Executor(
+        models=parts.catalog,
+        history=parts.messages.history,
+        journal=journal,
+        bus=Bus(),
+        clock=clock,
+        concurrency=settings.run_concurrency,
+        queue_limit=settings.run_queue_limit,
+        flush_s=settings.run_flush_ms / 1000,
+        context_messages=settings.context_messages,
+    )
+    parts.assistants = AssistantService(parts.database, clock, parts.catalog.default_model)
+    parts.threads = ThreadService(parts.database, clock, executor)
+    parts.runs = RunService(
+        parts.database,
+        clock,
+        executor,
+        journal,
+        expires_after_s=settings.run_expires_after_s,
+        ping_s=settings.stream_ping_s,
+    )
+    try:
+        await parts.runs.take_up_unended()
+        yield
+    finally:
+        waited_s = clock.monotonic() - (parts.stopping_since or clock.monotonic())
+        await executor.stop(max(0.0, settings.shutdown_grace_s - waited_s))
+        await model.close()
+        await parts.database.close()

@@ -1,0 +1,152 @@
+"""Statements on messages. A message's place is its position, given by the thread's counter."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row, and_, bindparam, delete, insert, select, update
+
+from app.db.database import ReadTx, WriteTx
+from app.db.repository import read_page
+from app.db.tables import MessageRow, ThreadRow, table
+from app.errors import InvalidRequest, NotFound
+from app.kit.ids import new_id
+from app.kit.pages import Page, PageQuery
+from app.kit.wire import to_json
+from app.messages.content import parts_of
+from app.messages.schemas import CreateMessage, Message, message_of
+
+MESSAGES, THREADS = table(MessageRow), table(ThreadRow)
+
+_ADD = insert(MESSAGES)
+_FIND = select(MESSAGES).where(
+    MESSAGES.c.id == bindparam("key"),
+    MESSAGES.c.thread_id == bindparam("thread"),
+    MESSAGES.c.project_id == bindparam("project"),
+)
+_SET_METADATA = update(MESSAGES).where(MESSAGES.c.id == bindparam("key")).values(metadata=bindparam("pairs"))
+_DELETE = delete(MESSAGES).where(
+    MESSAGES.c.id == bindparam("key"),
+    MESSAGES.c.thread_id == bindparam("thread"),
+    MESSAGES.c.project_id == bindparam("project"),
+)
+_FIND_THREAD = select(THREADS.c.active_run_id).where(
+    THREADS.c.id == bindparam("key"), THREADS.c.project_id == bindparam("project")
+)
+_TAKE_POSITIONS = (
+    update(THREADS)
+    .where(
+        THREADS.c.id == bindparam("key"),
+        THREADS.c.project_id == bindparam("project"),
+        THREADS.c.active_run_id.is_(None),
+    )
+    .values(last_position=THREADS.c.last_position + bindparam("count"))
+    .returning(THREADS.c.last_position)
+)
+_NEWEST = (
+    select(MESSAGES.c.role, MESSAGES.c.content)
+    .where(MESSAGES.c.thread_id == bindparam("thread"), MESSAGES.c.status != "in_progress")
+    .order_by(MESSAGES.c.position.desc())
+    .limit(bindparam("count"))
+)
+
+
+class MessageReader:
+    """Reads the messages of one project."""
+
+    def __init__(self, tx: ReadTx, project_id: str) -> None:
+        self._tx = tx
+        self.project_id = project_id
+
+    def require(self, thread_id: str, message_id: str) -> Row[Any]:
+        """Return a message's row. Raises NotFound, for the thread or the message."""
+        row = self._tx.first(_FIND, self._key(thread_id, message_id))
+        if row is None:
+            self.require_thread(thread_id)
+            raise NotFound(f"No message found with id '{message_id}'.")
+        return row
+
+    def require_thread(self, thread_id: str) -> str | None:
+        """Return the run that holds a thread's lock, if any. Raises NotFound."""
+        row = self._tx.first(_FIND_THREAD, {"key": thread_id, "project": self.project_id})
+        if row is None:
+            raise NotFound(f"No thread found with id '{thread_id}'.")
+        active: str | None = row.active_run_id
+        return active
+
+    def page(self, thread_id: str, run_id: str | None, query: PageQuery) -> Page[Message]:
+        """Return one page of a thread's messages, or of those that a run made. Raises NotFound."""
+        self.require_thread(thread_id)
+        scope = MESSAGES.c.thread_id == thread_id
+        if run_id is not None:
+            scope = and_(scope, MESSAGES.c.run_id == run_id)
+        return read_page(self._tx, MESSAGES, scope, ("position",), query, message_of)
+
+    def _key(self, thread_id: str, message_id: str) -> dict[str, str]:
+        return {"key": message_id, "thread": thread_id, "project": self.project_id}
+
+
+class MessageWriter(MessageReader):
+    """Reads and writes the messages of one project."""
+
+    def __init__(self, tx: WriteTx, project_id: str) -> None:
+        super().__init__(tx, project_id)
+        self._write = tx
+
+    def append(self, thread_id: str, bodies: Sequence[CreateMessage], at: int) -> list[dict[str, Any]]:
+        """Add messages at the end of a thread; return their columns.
+
+        Raises NotFound, and InvalidRequest when a run holds the thread.
+        """
+        taken = {"key": thread_id, "project": self.project_id, "count": len(bodies)}
+        row = self._write.first(_TAKE_POSITIONS, taken)
+        if row is None:
+            active = self.require_thread(thread_id)
+            raise InvalidRequest(f"Can't add messages to {thread_id} while a run {active} is active.")
+        return self.insert(thread_id, bodies, at, first=row.last_position - len(bodies) + 1)
+
+    def insert(self, thread_id: str, bodies: Sequence[CreateMessage], at: int, *, first: int) -> list[dict[str, Any]]:
+        """Add messages at positions that are already theirs; return their columns."""
+        rows = [
+            message_columns(self.project_id, thread_id, body, at, position)
+            for position, body in enumerate(bodies, start=first)
+        ]
+        self._write.run_many(_ADD, rows)
+        return rows
+
+    def set_metadata(self, thread_id: str, message_id: str, metadata: dict[str, str]) -> Row[Any]:
+        """Replace a message's metadata and return its row. Raises NotFound."""
+        self.require(thread_id, message_id)
+        self._write.run(_SET_METADATA, {"key": message_id, "pairs": to_json(metadata)})
+        return self.require(thread_id, message_id)
+
+    def delete(self, thread_id: str, message_id: str) -> None:
+        """Delete a message. Raises NotFound."""
+        if not self._write.run(_DELETE, self._key(thread_id, message_id)):
+            self.require(thread_id, message_id)
+
+
+def message_columns(project_id: str, thread_id: str, body: CreateMessage, at: int, position: int) -> dict[str, Any]:
+    """Return the columns of a client's message."""
+    attachments = [{"file_id": given.file_id, "tools": given.tools or []} for given in body.attachments or []]
+    return {
+        "id": new_id("msg"),
+        "project_id": project_id,
+        "thread_id": thread_id,
+        "position": position,
+        "created_at": at,
+        "role": body.role,
+        "status": "completed",
+        "content": to_json(parts_of(body.content)),
+        "attachments": to_json(attachments),
+        "metadata": to_json(body.metadata or {}),
+        "assistant_id": None,
+        "run_id": None,
+        "incomplete_reason": None,
+        "completed_at": at,
+        "incomplete_at": None,
+    }
+
+
+def newest(tx: ReadTx, thread_id: str, count: int) -> list[Row[Any]]:
+    """Return role and content of a thread's newest messages, oldest first. One query, whatever the thread's length."""
+    return list(reversed(tx.all(_NEWEST, {"thread": thread_id, "count": count})))

@@ -1,0 +1,58 @@
+"""Rules of messages, and the history that the engine shows the model."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+from msgspec import UNSET
+from sqlalchemy import Row
+
+from app.db.database import Database
+from app.engine.context import PastMessage
+from app.kit.clock import Clock
+from app.kit.pages import Page, PageQuery
+from app.messages.content import chat_content, decode_parts
+from app.messages.repository import MessageReader, MessageWriter, newest
+from app.messages.schemas import CreateMessage, Message, MessageDeleted, UpdateMessage, message_of
+
+
+class MessageService:
+    """Adds, changes and lists messages."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def create(self, project_id: str, thread_id: str, body: CreateMessage) -> Message:
+        """Add a message at the end of a thread."""
+        at = self._clock.now()
+        rows = await self._database.write(lambda tx: MessageWriter(tx, project_id).append(thread_id, [body], at))
+        return message_of(cast(Row[Any], SimpleNamespace(**rows[0])))
+
+    async def page(self, project_id: str, thread_id: str, run_id: str | None, query: PageQuery) -> Page[Message]:
+        """List a thread's messages."""
+        return await self._database.read(lambda tx: MessageReader(tx, project_id).page(thread_id, run_id, query))
+
+    async def retrieve(self, project_id: str, thread_id: str, message_id: str) -> Message:
+        """Return one message."""
+        row = await self._database.read(lambda tx: MessageReader(tx, project_id).require(thread_id, message_id))
+        return message_of(row)
+
+    async def update(self, project_id: str, thread_id: str, message_id: str, body: UpdateMessage) -> Message:
+        """Replace a message's metadata."""
+        if body.metadata is UNSET:
+            return await self.retrieve(project_id, thread_id, message_id)
+        metadata = body.metadata or {}
+        row = await self._database.write(
+            lambda tx: MessageWriter(tx, project_id).set_metadata(thread_id, message_id, metadata)
+        )
+        return message_of(row)
+
+    async def delete(self, project_id: str, thread_id: str, message_id: str) -> MessageDeleted:
+        """Delete a message."""
+        await self._database.write(lambda tx: MessageWriter(tx, project_id).delete(thread_id, message_id))
+        return MessageDeleted(id=message_id)
+
+    async def history(self, thread_id: str, count: int) -> list[PastMessage]:
+        """Return a thread's newest messages as the model reads them, oldest first."""
+        rows = await self._database.read(lambda tx: newest(tx, thread_id, count))
+        return [PastMessage(row.role, chat_content(decode_parts(row.content))) for row in rows]

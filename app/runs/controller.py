@@ -1,0 +1,122 @@
+"""/v1/threads/runs, /v1/threads/{thread_id}/runs and their steps."""
+
+from litestar import Controller, Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from litestar.response import Stream
+
+from app.kit.pages import Page, PageQuery
+from app.runs.schemas import CreateRun, CreateThreadAndRun, Run, RunStep, UpdateRun
+from app.runs.service import RunService
+from app.web.bodies import JsonBody
+from app.web.events import event_stream
+from app.web.queries import require_id
+
+
+class RunsController(Controller):
+    """Runs: a turn of a model over a thread."""
+
+    path = "/v1/threads"
+    tags = ("Runs",)
+
+    @post("/runs", dto=JsonBody[CreateThreadAndRun], status_code=200, operation_id="createThreadAndRun")
+    async def create_with_thread(
+        self,
+        project_id: NamedDependency[str],
+        runs: NamedDependency[RunService],
+        data: CreateThreadAndRun,
+    ) -> Response[Run] | Stream:
+        """Create a thread and start a run over it. With `stream` the answer is an event stream."""
+        if data.assistant_id is not None:
+            require_id("assistant_id", data.assistant_id, "asst")
+        started = await runs.create_with_thread(project_id, data)
+        return event_stream(runs.stream(started)) if data.stream else Response(started.run)
+
+    @post("/{thread_id:str}/runs", dto=JsonBody[CreateRun], status_code=200, operation_id="createRun")
+    async def create(
+        self,
+        project_id: NamedDependency[str],
+        runs: NamedDependency[RunService],
+        thread_id: FromPath[str],
+        data: CreateRun,
+    ) -> Response[Run] | Stream:
+        """Start a run over a thread. With `stream` the answer is an event stream."""
+        require_id("thread_id", thread_id, "thread")
+        if data.assistant_id is not None:
+            require_id("assistant_id", data.assistant_id, "asst")
+        started = await runs.create(project_id, thread_id, data)
+        return event_stream(runs.stream(started)) if data.stream else Response(started.run)
+
+    @get("/{thread_id:str}/runs", operation_id="listRuns")
+    async def page(
+        self,
+        project_id: NamedDependency[str],
+        runs: NamedDependency[RunService],
+        page_query: NamedDependency[PageQuery],
+        thread_id: FromPath[str],
+    ) -> Response[Page[Run]]:
+        """List a thread's runs, newest first."""
+        require_id("thread_id", thread_id, "thread")
+        return Response(await runs.page(project_id, thread_id, page_query))
+
+    @get("/{thread_id:str}/runs/{run_id:str}", operation_id="getRun")
+    async def retrieve(
+        self,
+        project_id: NamedDependency[str],
+        runs: NamedDependency[RunService],
+        thread_id: FromPath[str],
+        run_id: FromPath[str],
+    ) -> Response[Run]:
+        """Retrieve a run."""
+        _require_ids(thread_id, run_id)
+        return Response(await runs.retrieve(project_id, thread_id, run_id))
+
+    @post(
+        "/{thread_id:str}/runs/{run_id:str}",
+        dto=JsonBody[UpdateRun],
+        status_code=200,
+        operation_id="modifyRun",
+    )
+    async def update(
+        self,
+        project_id: NamedDependency[str],
+        runs: NamedDependency[RunService],
+        thread_id: FromPath[str],
+        run_id: FromPath[str],
+        data: UpdateRun,
+    ) -> Response[Run]:
+        """Replace a run's metadata."""
+        _require_ids(thread_id, run_id)
+        return Response(await runs.update(project_id, thread_id, run_id, data))
+
+    @get("/{thread_id:str}/runs/{run_id:str}/steps", operation_id="listRunSteps")
+    async def steps(
+        self,
+        project_id: NamedDependency[str],
+        runs: NamedDependency[RunService],
+        page_query: NamedDependency[PageQuery],
+        thread_id: FromPath[str],
+        run_id: FromPath[str],
+    ) -> Response[Page[RunStep]]:
+        """List a run's steps, newest first."""
+        _require_ids(thread_id, run_id)
+        return Response(await runs.steps(project_id, thread_id, run_id, page_query))
+
+    @get("/{thread_id:str}/runs/{run_id:str}/steps/{step_id:str}", operation_id="getRunStep")
+    async def step(
+        self,
+        project_id: NamedDependency[str],
+        runs: NamedDependency[RunService],
+        thread_id: FromPath[str],
+        run_id: FromPath[str],
+        step_id: FromPath[str],
+    ) -> Response[RunStep]:
+        """Retrieve a step of a run."""
+        _require_ids(thread_id, run_id)
+        require_id("step_id", step_id, "step")
+        return Response(await runs.step(project_id, thread_id, run_id, step_id))
+
+
+def _require_ids(thread_id: str, run_id: str) -> None:
+    require_id("thread_id", thread_id, "thread")
+    require_id("run_id", run_id, "run")

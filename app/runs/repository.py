@@ -1,0 +1,131 @@
+"""Statements on runs and their steps. What happens to a run after its acceptance is the journal's to write."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row, bindparam, insert, select, update
+
+from app.assistants.repository import AssistantReader
+from app.db.database import ReadTx, WriteTx
+from app.db.repository import read_page
+from app.db.tables import RunRow, StepRow, ThreadRow, table
+from app.engine.events import TurnQueued
+from app.engine.journal import record_events
+from app.engine.turn import Stamped
+from app.errors import InvalidRequest, NotFound
+from app.kit.ids import new_id
+from app.kit.pages import Page, PageQuery
+from app.kit.wire import to_json
+from app.messages.repository import MessageWriter
+from app.messages.schemas import CreateMessage
+from app.runs.columns import RunInput, run_columns
+from app.runs.rows import run_of, step_of
+from app.runs.schemas import Run, RunStep
+from app.threads.repository import ThreadReader
+
+RUNS, STEPS, THREADS = table(RunRow), table(StepRow), table(ThreadRow)
+
+_ADD = insert(RUNS)
+_FIND = select(RUNS).where(
+    RUNS.c.id == bindparam("key"),
+    RUNS.c.thread_id == bindparam("thread"),
+    RUNS.c.project_id == bindparam("project"),
+)
+_SET_METADATA = update(RUNS).where(RUNS.c.id == bindparam("key")).values(metadata=bindparam("pairs"))
+_FIND_STEP = select(STEPS).where(STEPS.c.id == bindparam("key"), STEPS.c.run_id == bindparam("run"))
+_UNENDED = select(RUNS).where(RUNS.c.ended_at.is_(None)).order_by(RUNS.c.created_at, RUNS.c.id)
+_LOCK_THREAD = (
+    update(THREADS)
+    .where(
+        THREADS.c.id == bindparam("key"),
+        THREADS.c.project_id == bindparam("project"),
+        THREADS.c.active_run_id.is_(None),
+    )
+    .values(active_run_id=bindparam("run"), last_position=THREADS.c.last_position + bindparam("count"))
+    .returning(THREADS.c.last_position, THREADS.c.assistant_id)
+)
+
+
+class RunReader:
+    """Reads one project's runs."""
+
+    def __init__(self, tx: ReadTx, project_id: str) -> None:
+        self._tx = tx
+        self.project_id = project_id
+
+    def require(self, thread_id: str, run_id: str) -> Row[Any]:
+        """Return a run's row. Raises NotFound, for the thread or the run."""
+        row = self._tx.first(_FIND, {"key": run_id, "thread": thread_id, "project": self.project_id})
+        if row is None:
+            ThreadReader(self._tx, self.project_id).require(thread_id)
+            raise NotFound(f"No run found with id '{run_id}'.")
+        return row
+
+    def page(self, thread_id: str, query: PageQuery) -> Page[Run]:
+        """Return one page of a thread's runs. Raises NotFound."""
+        ThreadReader(self._tx, self.project_id).require(thread_id)
+        return read_page(self._tx, RUNS, RUNS.c.thread_id == thread_id, ("created_at", "id"), query, run_of)
+
+    def steps(self, thread_id: str, run_id: str, query: PageQuery) -> Page[RunStep]:
+        """Return one page of a run's steps. Raises NotFound."""
+        self.require(thread_id, run_id)
+        return read_page(self._tx, STEPS, STEPS.c.run_id == run_id, ("created_at", "id"), query, step_of)
+
+    def step(self, thread_id: str, run_id: str, step_id: str) -> RunStep:
+        """Return one step. Raises NotFound."""
+        self.require(thread_id, run_id)
+        row = self._tx.first(_FIND_STEP, {"key": step_id, "run": run_id})
+        if row is None:
+            raise NotFound(f"No run step found with id '{step_id}'.")
+        return step_of(row)
+
+
+class RunWriter(RunReader):
+    """Accepts runs and changes their metadata."""
+
+    def __init__(self, tx: WriteTx, project_id: str) -> None:
+        super().__init__(tx, project_id)
+        self._write = tx
+
+    def accept(
+        self, thread_id: str, wanted: RunInput, messages: Sequence[CreateMessage], at: int
+    ) -> tuple[Row[Any], list[Stamped]]:
+        """Lock the thread and add a queued run with its input; return its row and first event.
+
+        Raises NotFound, and InvalidRequest when another run holds the thread.
+        """
+        run_id = new_id("run")
+        lock = {"key": thread_id, "project": self.project_id, "run": run_id, "count": len(messages)}
+        thread = self._write.first(_LOCK_THREAD, lock)
+        if thread is None:
+            active = ThreadReader(self._write, self.project_id).require(thread_id).active_run_id
+            raise InvalidRequest(f"Thread {thread_id} already has an active run {active}.")
+        first = thread.last_position - len(messages) + 1
+        MessageWriter(self._write, self.project_id).insert(thread_id, messages, at, first=first)
+        assistant = self._assistant(wanted.options.assistant_id or thread.assistant_id)
+        columns = run_columns(wanted, assistant, at)
+        identity = {"id": run_id, "project_id": self.project_id, "thread_id": thread_id}
+        self._write.run(_ADD, columns | identity)
+        accepted = [Stamped(1, TurnQueued(at=at))]
+        record_events(self._write, run_id, accepted, at)
+        return self.require(thread_id, run_id), accepted
+
+    def _assistant(self, assistant_id: str | None) -> Row[Any]:
+        if assistant_id is None:
+            raise InvalidRequest(
+                "Missing required parameter: 'assistant_id'.",
+                param="assistant_id",
+                code="missing_required_parameter",
+            )
+        return AssistantReader(self._write, self.project_id).require(assistant_id)
+
+    def set_metadata(self, thread_id: str, run_id: str, metadata: dict[str, str]) -> Row[Any]:
+        """Replace a run's metadata and return its row. Raises NotFound."""
+        self.require(thread_id, run_id)
+        self._write.run(_SET_METADATA, {"key": run_id, "pairs": to_json(metadata)})
+        return self.require(thread_id, run_id)
+
+
+def unended(tx: ReadTx) -> Sequence[Row[Any]]:
+    """Return every run that has not ended, of all projects, oldest first: what a stopped process left."""
+    return tx.all(_UNENDED)

@@ -1,0 +1,228 @@
+"""Every setting, read once from the environment. Nobody else reads it.
+
+A field's metadata names its variable and says what it means; `.env.example` and docs/settings.md are held to
+this list by a test. Every secret can also be given as a file, `NAME_FILE`.
+"""
+
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta, Struct
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Port = Annotated[int, Meta(ge=1, le=65_535)]
+
+
+class Var(Struct, frozen=True):
+    """Where a setting comes from and what it is for."""
+
+    name: str
+    help: str
+    secret: bool = False
+
+
+class Settings(Struct, kw_only=True, frozen=True):
+    """What the operator decided."""
+
+    environment: Annotated[
+        Literal["development", "production"],
+        Var("ENVIRONMENT", "`production` makes unsafe settings fatal"),
+    ] = "development"
+    api_key: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Var("API_KEY", "bootstrap admin key; Bearer or X-API-Key", secret=True),
+    ] = None
+    database_url: Annotated[
+        str, Var("DATABASE_URL", "`sqlite:///path` or `postgresql://user:password@host/name`", secret=True)
+    ] = "sqlite:///data/sovereign_assistant.db"
+    api_host: Annotated[str, Var("API_HOST", "address to listen on")] = "127.0.0.1"
+    api_port: Annotated[Port, Var("API_PORT", "port to listen on")] = 8001
+    cors_origins: Annotated[
+        tuple[str, ...], Var("CORS_ORIGINS", "origins of web pages that may call the API; none by default")
+    ] = ()
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"], Var("LOG_LEVEL", "least severe level that is logged")
+    ] = "INFO"
+    log_format: Annotated[Literal["json", "text"], Var("LOG_FORMAT", "`json` for machines, `text` for people")] = "json"
+    body_limit_bytes: Annotated[
+        Annotated[int, Meta(ge=1024)], Var("BODY_LIMIT_BYTES", "largest request body; above it 413")
+    ] = 10 * 1024 * 1024
+    model_url: Annotated[str, Var("MODEL_URL", "OpenAI-wire model server: vLLM; also Ollama, llama.cpp")] = (
+        "http://127.0.0.1:8000/v1"
+    )
+    model_api_key: Annotated[str | None, Var("MODEL_API_KEY", "key sent to the model server", secret=True)] = None
+    model_name: Annotated[
+        str | None, Var("MODEL_NAME", "model to ask for; by default the first that the server names")
+    ] = None
+    model_aliases: Annotated[
+        dict[str, str],
+        Var("MODEL_ALIASES", "names that clients already use: `gpt-4=llama-3.1-70b-instruct,gpt-4o=…`"),
+    ] = msgspec.field(default_factory=dict)
+    model_connect_timeout_s: Annotated[Seconds, Var("MODEL_CONNECT_TIMEOUT_S", "seconds to reach the model server")] = (
+        5.0
+    )
+    model_first_token_timeout_s: Annotated[
+        Seconds,
+        Var("MODEL_FIRST_TOKEN_TIMEOUT_S", "seconds until its first token; a long cold prompt takes a minute"),
+    ] = 300.0
+    model_idle_timeout_s: Annotated[
+        Seconds, Var("MODEL_IDLE_TIMEOUT_S", "seconds between two tokens before the model counts as stalled")
+    ] = 60.0
+    run_concurrency: Annotated[
+        Annotated[int, Meta(ge=1, le=4096)],
+        Var("RUN_CONCURRENCY", "turns at once; about vLLM's --max-num-seqs"),
+    ] = 8
+    run_queue_limit: Annotated[
+        Annotated[int, Meta(ge=0, le=100_000)], Var("RUN_QUEUE_LIMIT", "turns waiting before 429")
+    ] = 64
+    run_expires_after_s: Annotated[
+        Annotated[int, Meta(ge=1, le=86_400)],
+        Var("RUN_EXPIRES_AFTER_S", "seconds after which an unfinished run expires"),
+    ] = 600
+    run_flush_ms: Annotated[
+        Annotated[int, Meta(ge=1, le=60_000)],
+        Var("RUN_FLUSH_MS", "milliseconds of streamed text in one journal entry"),
+    ] = 250
+    run_events_kept_s: Annotated[
+        Annotated[int, Meta(ge=1)],
+        Var("RUN_EVENTS_KEPT_S", "seconds for which an ended run's events can be replayed"),
+    ] = 3600
+    stream_ping_s: Annotated[
+        Seconds,
+        Var("STREAM_PING_S", "seconds of silence after which a stream sends a comment to keep proxies awake"),
+    ] = 15.0
+    context_window: Annotated[
+        Annotated[int, Meta(ge=256)] | None,
+        Var("CONTEXT_WINDOW", "tokens; by default what the model server states"),
+    ] = None
+    context_messages: Annotated[
+        Annotated[int, Meta(ge=1, le=10_000)], Var("CONTEXT_MESSAGES", "newest messages offered to the model")
+    ] = 100
+    shutdown_grace_s: Annotated[
+        Seconds, Var("SHUTDOWN_GRACE_S", "seconds that running turns get to end when the server is stopped")
+    ] = 25.0
+
+
+class SettingsError(Exception):
+    """One or more settings are wrong; `problems` has a line for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class Variable(Struct, frozen=True):
+    """A field of Settings with the variable it comes from."""
+
+    field: str
+    var: Var
+    type: Any
+    default: Any
+
+
+def variables() -> list[Variable]:
+    """List every setting, in the order of the class."""
+    hints = get_type_hints(Settings, include_extras=True)
+    defaults = Settings()
+    out = []
+    for field in Settings.__struct_fields__:
+        declared, *extras = get_args(hints[field])
+        var = next(extra for extra in extras if isinstance(extra, Var))
+        rest = tuple(extra for extra in extras if not isinstance(extra, Var))
+        kind = Annotated[(declared, *rest)] if rest else declared
+        out.append(Variable(field, var, kind, getattr(defaults, field)))
+    return out
+
+
+def load_settings(env: Mapping[str, str]) -> Settings:
+    """Read every setting from `env`. Raises SettingsError with all problems at once."""
+    problems: list[str] = []
+    values: dict[str, Any] = {}
+    for variable in variables():
+        try:
+            text = _text_of(variable.var, env)
+            if text is not None:
+                values[variable.field] = _parsed(variable.type, text)
+        except (ValueError, OSError) as problem:
+            problems.append(f"{variable.var.name}: {problem}")
+    settings = Settings(**values)
+    problems += _unsound(settings, wrong={line.split(":", 1)[0] for line in problems})
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def _text_of(var: Var, env: Mapping[str, str]) -> str | None:
+    text = env.get(var.name) or None
+    file = env.get(f"{var.name}_FILE") or None if var.secret else None
+    if file is None:
+        return text
+    if text is not None:
+        raise ValueError(f"set either {var.name} or {var.name}_FILE, not both")
+    try:
+        return Path(file).read_text(encoding="utf-8").strip() or None
+    except OSError as failure:
+        raise OSError(f"cannot read {var.name}_FILE {file}: {failure.strerror}") from None
+
+
+def _parsed(kind: Any, text: str) -> Any:
+    """Convert an environment variable's text. Raises ValueError with what was expected."""
+    origin = get_origin(kind)
+    if origin is tuple:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if origin is dict:
+        return dict(_pair(part) for part in text.split(",") if part.strip())
+    if origin in (Union, types.UnionType):
+        kind = next(arm for arm in get_args(kind) if arm is not type(None))
+    try:
+        return msgspec.convert(text, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{error}, got {text!r}") from None
+
+
+def _pair(part: str) -> tuple[str, str]:
+    name, equals, value = (piece.strip() for piece in part.partition("="))
+    if not (name and equals and value):
+        raise ValueError(f"expected name=model pairs separated by commas, got {part!r}")
+    return name, value
+
+
+def _unsound(settings: Settings, wrong: set[str]) -> list[str]:
+    """Name what is well-formed and still cannot work, but nothing that is already known to be wrong."""
+    problems = []
+    url = urlsplit(settings.model_url)
+    if url.scheme not in ("http", "https") or not url.hostname:
+        problems.append(f"MODEL_URL: expected http://host:port/v1, got {settings.model_url!r}")
+    try:
+        engine = make_url(settings.database_url)
+        if engine.get_backend_name() not in ("sqlite", "postgresql"):
+            problems.append("DATABASE_URL: expected sqlite:///path or postgresql://…")
+        elif engine.get_backend_name() == "sqlite" and not engine.database:
+            problems.append("DATABASE_URL: name a file: sqlite:///data/sovereign_assistant.db")
+    except ArgumentError:
+        problems.append("DATABASE_URL: expected sqlite:///path or postgresql://…")
+    if settings.environment == "production":
+        if settings.api_key is None and "API_KEY" not in wrong:
+            problems.append("API_KEY: required when ENVIRONMENT=production (or API_KEY_FILE)")
+        if "*" in settings.cors_origins:
+            problems.append("CORS_ORIGINS: '*' is not allowed when ENVIRONMENT=production; name the origins")
+    return problems
+
+
+def redacted(settings: Settings) -> dict[str, Any]:
+    """Return every setting by its variable's name, secrets hidden."""
+    shown = {}
+    for variable in variables():
+        value = getattr(settings, variable.field)
+        if variable.field == "database_url":
+            value = make_url(value).render_as_string(hide_password=True)
+        elif variable.var.secret and value is not None:
+            value = "***"
+        shown[variable.var.name] = list(value) if isinstance(value, tuple) else value
+    return shown

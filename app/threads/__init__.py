@@ -1,0 +1,1 @@
+"""Threads: conversations that keep their messages. Deleting one takes all that is in it."""

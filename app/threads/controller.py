@@ -1,0 +1,63 @@
+"""/v1/threads."""
+
+from litestar import Controller, Response, delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from app.threads.schemas import CreateThread, Thread, ThreadDeleted, UpdateThread
+from app.threads.service import ThreadService
+from app.web.bodies import JsonBody
+from app.web.queries import require_id
+
+
+class ThreadsController(Controller):
+    """Threads: conversations that keep their messages."""
+
+    path = "/v1/threads"
+    tags = ("Threads",)
+
+    @post("/", dto=JsonBody[CreateThread], status_code=200, operation_id="createThread")
+    async def create(
+        self,
+        project_id: NamedDependency[str],
+        threads: NamedDependency[ThreadService],
+        data: CreateThread,
+    ) -> Response[Thread]:
+        """Create a thread, with its first messages if there are any."""
+        if data.assistant_id is not None:
+            require_id("assistant_id", data.assistant_id, "asst")
+        return Response(await threads.create(project_id, data))
+
+    @get("/{thread_id:str}", operation_id="getThread")
+    async def retrieve(
+        self,
+        project_id: NamedDependency[str],
+        threads: NamedDependency[ThreadService],
+        thread_id: FromPath[str],
+    ) -> Response[Thread]:
+        """Retrieve a thread."""
+        require_id("thread_id", thread_id, "thread")
+        return Response(await threads.retrieve(project_id, thread_id))
+
+    @post("/{thread_id:str}", dto=JsonBody[UpdateThread], status_code=200, operation_id="modifyThread")
+    async def update(
+        self,
+        project_id: NamedDependency[str],
+        threads: NamedDependency[ThreadService],
+        thread_id: FromPath[str],
+        data: UpdateThread,
+    ) -> Response[Thread]:
+        """Change a thread's metadata or tool resources. What is not sent stays; null clears."""
+        require_id("thread_id", thread_id, "thread")
+        return Response(await threads.update(project_id, thread_id, data))
+
+    @delete("/{thread_id:str}", status_code=200, operation_id="deleteThread")
+    async def delete(
+        self,
+        project_id: NamedDependency[str],
+        threads: NamedDependency[ThreadService],
+        thread_id: FromPath[str],
+    ) -> Response[ThreadDeleted]:
+        """Delete a thread with its messages, runs and steps. A run that is active in it is stopped."""
+        require_id("thread_id", thread_id, "thread")
+        return Response(await threads.delete(project_id, thread_id))

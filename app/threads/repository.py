@@ -1,0 +1,83 @@
+"""Statements on threads."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Row, bindparam, delete, insert, select, update
+
+from app.assistants.repository import AssistantReader
+from app.db.database import ReadTx, WriteTx
+from app.db.tables import ThreadRow, table
+from app.errors import NotFound
+from app.kit.ids import new_id
+from app.kit.wire import to_json
+from app.messages.repository import MessageWriter
+from app.threads.schemas import CreateThread
+
+THREADS = table(ThreadRow)
+
+_ADD = insert(THREADS)
+_FIND = select(THREADS).where(THREADS.c.id == bindparam("key"), THREADS.c.project_id == bindparam("project"))
+_DELETE = (
+    delete(THREADS)
+    .where(THREADS.c.id == bindparam("key"), THREADS.c.project_id == bindparam("project"))
+    .returning(THREADS.c.active_run_id)
+)
+
+
+class ThreadReader:
+    """Reads one project's threads."""
+
+    def __init__(self, tx: ReadTx, project_id: str) -> None:
+        self._tx = tx
+        self.project_id = project_id
+
+    def require(self, thread_id: str) -> Row[Any]:
+        """Return a thread's row. Raises NotFound."""
+        row = self._tx.first(_FIND, {"key": thread_id, "project": self.project_id})
+        if row is None:
+            raise NotFound(f"No thread found with id '{thread_id}'.")
+        return row
+
+
+class ThreadWriter(ThreadReader):
+    """Reads and writes one project's threads."""
+
+    def __init__(self, tx: WriteTx, project_id: str) -> None:
+        super().__init__(tx, project_id)
+        self._write = tx
+
+    def create(self, body: CreateThread, at: int) -> Row[Any]:
+        """Add a thread with its first messages; return its row. Raises NotFound for an unknown assistant."""
+        if body.assistant_id is not None:
+            AssistantReader(self._write, self.project_id).require(body.assistant_id)
+        messages = body.messages or []
+        thread_id = new_id("thread")
+        columns = {
+            "id": thread_id,
+            "project_id": self.project_id,
+            "created_at": at,
+            "metadata": to_json(body.metadata or {}),
+            "tool_resources": to_json(body.tool_resources) if body.tool_resources is not None else None,
+            "assistant_id": body.assistant_id,
+            "active_run_id": None,
+            "last_position": len(messages),
+        }
+        self._write.run(_ADD, columns)
+        MessageWriter(self._write, self.project_id).insert(thread_id, messages, at, first=1)
+        return self.require(thread_id)
+
+    def change(self, thread_id: str, values: Mapping[str, Any]) -> Row[Any]:
+        """Set columns and return the row. Raises NotFound."""
+        self.require(thread_id)
+        if values:
+            self._write.run(update(THREADS).where(THREADS.c.id == thread_id).values(dict(values)))
+        return self.require(thread_id)
+
+    def delete(self, thread_id: str) -> str | None:
+        """Delete a thread and all that is in it; return the run that was active in it. Raises NotFound."""
+        row = self._write.first(_DELETE, {"key": thread_id, "project": self.project_id})
+        if row is None:
+            raise NotFound(f"No thread found with id '{thread_id}'.")
+        active: str | None = row.active_run_id
+        return active

@@ -1,0 +1,39 @@
+"""Rules of threads."""
+
+from app.assistants.service import columns_of
+from app.db.database import Database
+from app.engine.executor import Executor
+from app.kit.clock import Clock
+from app.threads.repository import ThreadReader, ThreadWriter
+from app.threads.schemas import CreateThread, Thread, ThreadDeleted, UpdateThread, thread_of
+
+
+class ThreadService:
+    """Creates, changes and deletes threads."""
+
+    def __init__(self, database: Database, clock: Clock, executor: Executor) -> None:
+        self._database = database
+        self._clock = clock
+        self._executor = executor
+
+    async def create(self, project_id: str, body: CreateThread) -> Thread:
+        """Keep a new thread with its first messages."""
+        at = self._clock.now()
+        row = await self._database.write(lambda tx: ThreadWriter(tx, project_id).create(body, at))
+        return thread_of(row)
+
+    async def retrieve(self, project_id: str, thread_id: str) -> Thread:
+        """Return one thread."""
+        return thread_of(await self._database.read(lambda tx: ThreadReader(tx, project_id).require(thread_id)))
+
+    async def update(self, project_id: str, thread_id: str, body: UpdateThread) -> Thread:
+        """Change what was sent."""
+        values = columns_of(body)
+        return thread_of(await self._database.write(lambda tx: ThreadWriter(tx, project_id).change(thread_id, values)))
+
+    async def delete(self, project_id: str, thread_id: str) -> ThreadDeleted:
+        """Delete a thread with its messages, runs and steps. A run that is active in it is stopped."""
+        active = await self._database.write(lambda tx: ThreadWriter(tx, project_id).delete(thread_id))
+        if active is not None:
+            self._executor.abandon(active)
+        return ThreadDeleted(id=thread_id)

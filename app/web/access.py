@@ -1,0 +1,86 @@
+"""The outermost layer: gives every request an id, every answer OpenAI's headers, and the log one line each.
+
+It wraps the framework, because unknown routes and wrong methods never reach a middleware inside it.
+"""
+
+import logging
+import secrets
+import time
+
+from app.errors import ApiError
+from app.web.asgi import ASGIApp, Message, Receive, Scope, Send
+from app.web.errors import INTERNAL, send_error
+
+log = logging.getLogger("app.access")
+
+API_VERSION = b"2020-10-01"
+
+
+class Access:
+    """Wraps an ASGI app. What the layers below raise is rendered here, unless the answer has begun."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; other scopes pass through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(scope, send)
+        try:
+            await self._app(scope, receive, exchange.send)
+        except ApiError as error:
+            await exchange.refuse(error)
+        except Exception:
+            log.exception("unhandled fault", extra={"request_id": exchange.request_id})
+            await exchange.refuse(ApiError(INTERNAL))
+        finally:
+            exchange.report()
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self.request_id = f"req_{secrets.token_hex(16)}"
+        self._scope = scope
+        self._send = send
+        self._status = 0
+        self._started_at = time.perf_counter()
+        self._scope.setdefault("state", {})["request_id"] = self.request_id
+
+    def _elapsed_ms(self) -> int:
+        return round((time.perf_counter() - self._started_at) * 1000)
+
+    async def send(self, message: Message) -> None:
+        """Pass a message on; the first one gets the headers."""
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            message["headers"] = [
+                *message.get("headers", ()),
+                (b"x-request-id", self.request_id.encode()),
+                (b"openai-processing-ms", str(self._elapsed_ms()).encode()),
+                (b"openai-version", API_VERSION),
+            ]
+        await self._send(message)
+
+    async def refuse(self, error: ApiError) -> None:
+        """Answer with an error, if nothing was answered yet."""
+        if not self._status:
+            await send_error(self.send, error)
+
+    def report(self) -> None:
+        """Write the request's line: the route's template, never an id or a query."""
+        level = logging.ERROR if self._status >= 500 else logging.INFO
+        log.log(
+            level,
+            "request",
+            extra={
+                "request_id": self.request_id,
+                "method": self._scope["method"],
+                "route": self._scope.get("path_template") or "unmatched",
+                "status": self._status,
+                "duration_ms": self._elapsed_ms(),
+            },
+        )

@@ -1,0 +1,97 @@
+"""The one renderer of errors: OpenAI's envelope, and the same inside a stream. Foreign errors are translated here."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
+
+from app.errors import ApiError, InvalidRequest, MethodNotAllowed, NotFound
+from app.kit.wire import Answer
+from app.web.asgi import Send
+
+log = logging.getLogger(__name__)
+
+INTERNAL = "The server had an error while processing your request. Give its request id to whoever runs the server."
+
+
+class ErrorBody(Answer, kw_only=True, frozen=True):
+    """What went wrong. All four fields are always there."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorEnvelope(Answer, kw_only=True, frozen=True):
+    """Every answer with a status of 400 or more."""
+
+    error: ErrorBody
+
+
+def envelope(error: ApiError) -> ErrorEnvelope:
+    """Return an error as clients receive it."""
+    body = ErrorBody(message=error.message, type=error.type, param=error.param, code=error.code)
+    return ErrorEnvelope(error=body)
+
+
+def error_event(error: ApiError) -> bytes:
+    """Return an error as a stream's event. The wrapped form is the one that every SDK raises from."""
+    return b"event: error\ndata: " + msgspec.json.encode(envelope(error)) + b"\n\n"
+
+
+def headers_of(error: ApiError) -> dict[str, str]:
+    """Return the headers that tell a client when to come back."""
+    if error.retry_after_s is None:
+        return {}
+    return {"retry-after": str(error.retry_after_s), "retry-after-ms": str(error.retry_after_s * 1000)}
+
+
+def answer_api_error(_: Request[Any, Any, Any], error: ApiError) -> Response[ErrorEnvelope]:
+    """Render one of our own errors."""
+    return Response(envelope(error), status_code=error.status, headers=headers_of(error))
+
+
+def answer_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[ErrorEnvelope]:
+    """Render one of the framework's errors: unknown routes, wrong methods, parameters it could not read."""
+    return answer_api_error(request, translate(request.method, request.url.path, error))
+
+
+def translate(method: str, path: str, error: HTTPException) -> ApiError:
+    """Turn a framework error into ours."""
+    if isinstance(error, NotFoundException):
+        return NotFound(f"Invalid URL ({method} {path})")
+    if isinstance(error, MethodNotAllowedException):
+        return MethodNotAllowed(
+            f"Not allowed to {method} on {path}. (HINT: Perhaps you meant to use a different HTTP method?)",
+            code="method_not_supported",
+        )
+    if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return InvalidRequest(str(error.detail))
+    return ApiError(INTERNAL)
+
+
+def answer_fault(request: Request[Any, Any, Any], error: Exception) -> Response[ErrorEnvelope]:
+    """Render a fault of ours: it reveals nothing, and the log has it with the request id."""
+    request_id = request.scope.get("state", {}).get("request_id", "")
+    log.error("unhandled fault", extra={"request_id": request_id, "fault": type(error).__name__}, exc_info=error)
+    return answer_api_error(request, ApiError(INTERNAL))
+
+
+async def send_error(send: Send, error: ApiError) -> None:
+    """Answer with an error from outside the framework."""
+    body = msgspec.json.encode(envelope(error))
+    headers = {"content-type": "application/json", "content-length": str(len(body)), **headers_of(error)}
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": error.status, "headers": raw})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+EXCEPTION_HANDLERS: dict[Any, Any] = {
+    ApiError: answer_api_error,
+    HTTPException: answer_http_exception,
+    Exception: answer_fault,
+}

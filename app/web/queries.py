@@ -1,0 +1,65 @@
+"""Reads query parameters and path ids, with OpenAI's texts for wrong ones."""
+
+from typing import Any, Literal, cast
+
+from litestar import Request
+
+from app.errors import InvalidRequest
+from app.kit.pages import DEFAULT_LIMIT, MAX_LIMIT, Order, PageQuery
+
+IdPrefix = Literal["asst", "thread", "msg", "run", "step"]
+
+
+def require_id(param: str, value: str, prefix: IdPrefix) -> str:
+    """Return an id that can be one of its kind. Raises InvalidRequest, as the original did for `undefined`."""
+    if not value.startswith(prefix):
+        raise InvalidRequest(
+            f"Invalid '{param}': '{value}'. Expected an ID that begins with '{prefix}'.",
+            param=param,
+            code="invalid_value",
+        )
+    return value
+
+
+def page_query(request: Request[Any, Any, Any]) -> PageQuery:
+    """Read `limit`, `order`, `after` and `before`. Raises InvalidRequest."""
+    params = request.query_params
+    return PageQuery(
+        limit=_limit(params.get("limit")),
+        order=_order(params.get("order")),
+        after=params.get("after") or None,
+        before=params.get("before") or None,
+    )
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return DEFAULT_LIMIT
+    try:
+        limit = int(text)
+    except ValueError:
+        raise InvalidRequest(
+            "Invalid type for 'limit': expected an integer, but got a string instead.",
+            param="limit",
+            code="invalid_type",
+        ) from None
+    if limit > MAX_LIMIT:
+        raise _limit_refused("above maximum", f"<= {MAX_LIMIT}", limit, "integer_above_max_value")
+    if limit < 1:
+        raise _limit_refused("below minimum", ">= 1", limit, "integer_below_min_value")
+    return limit
+
+
+def _limit_refused(word: str, bound: str, got: int, code: str) -> InvalidRequest:
+    text = f"Invalid 'limit': integer {word} value. Expected a value {bound}, but got {got} instead."
+    return InvalidRequest(text, param="limit", code=code)
+
+
+def _order(text: str | None) -> Order:
+    if text is None or text in ("asc", "desc"):
+        return cast(Order, text or "desc")
+    raise InvalidRequest(
+        f"Invalid value: '{text}'. Supported values are: 'asc' and 'desc'.",
+        param="order",
+        code="invalid_value",
+    )

@@ -1,0 +1,111 @@
+"""Turns msgspec's word on a wrong value into OpenAI's: text, `param` and `code`. Pure.
+
+msgspec stops at the first fault and says where: "Expected `str`, got `int` - at `$.tools[0].type`".
+"""
+
+import re
+from typing import Any
+
+from app.errors import InvalidRequest
+
+_WHERE = re.compile(r"^(?P<what>.*?)(?: - at `(?P<key>key in )?\$(?P<path>[^`]*)`)?$", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(.+)`")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.+)`")
+_LENGTH = re.compile(r"Expected `(str|array|object)` of length (<=|>=|==) (\d+)")
+_BOUND = re.compile(r"Expected `(int|float)` (<=|>=|<|>) (-?[\d.]+)")
+_PATTERN = re.compile(r"Expected `str` matching regex '(.*)'")
+_TYPE = re.compile(r"Expected `(.+)`, got `(.+)`")
+_STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+
+_NAMES = {
+    "str": "a string",
+    "int": "an integer",
+    "float": "a decimal",
+    "bool": "a boolean",
+    "array": "an array",
+    "object": "an object",
+    "null": "null",
+}
+
+
+def refusal(error: str, sent: Any) -> InvalidRequest:
+    """Return the error for a msgspec.ValidationError's text, given what was sent."""
+    found = _WHERE.match(error)
+    assert found is not None
+    what, path = found["what"], (found["path"] or "").lstrip(".")
+    if match := _MISSING.match(what):
+        param = _join(path, match[1])
+        return _refused(f"Missing required parameter: '{param}'.", param, "missing_required_parameter")
+    if match := _UNKNOWN.match(what):
+        param = _join(path, match[1])
+        return _refused(f"Unknown parameter: '{param}'.", param, "unknown_parameter")
+    value = _value_at(sent, path)
+    if match := _LENGTH.match(what):
+        return _wrong_length(path, match[1], match[2], int(match[3]), None if found["key"] else value)
+    if match := _BOUND.match(what):
+        return _out_of_bounds(path, match[1], match[2], match[3], value)
+    if match := _PATTERN.match(what):
+        text = (
+            f"Invalid '{path}': string does not match pattern. Expected a string that matches the pattern '{match[1]}'."
+        )
+        return _refused(text, path, "invalid_value")
+    if match := _TYPE.match(what):
+        return _wrong_type(path, match[1], match[2])
+    shown = repr(value) if isinstance(value, str) else value
+    return _refused(f"Invalid value for '{path}': {shown}.", path or None, "invalid_value")
+
+
+def _refused(message: str, param: str | None, code: str) -> InvalidRequest:
+    return InvalidRequest(message, param=param, code=code)
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _value_at(sent: Any, path: str) -> Any:
+    """Walk to the value that msgspec complained of; None where its path has a gap."""
+    for name, index in _STEP.findall(path):
+        try:
+            sent = sent[name] if name else sent[int(index)]
+        except (KeyError, IndexError, TypeError, ValueError):
+            return None
+    return sent
+
+
+def _wrong_length(path: str, kind: str, sign: str, bound: int, value: Any) -> InvalidRequest:
+    most = sign == "<="
+    got = len(value) if isinstance(value, str | list | dict) else None
+    if kind == "object":
+        text = f"Invalid '{path}': too many properties. Expected an object with at most {bound} properties"
+        text += f", but got an object with {got} properties instead." if got is not None else "."
+        return _refused(text, path, "object_above_max_properties")
+    noun = _NAMES[kind].split()[1]
+    article = _NAMES[kind].split()[0]
+    if not most and got == 0:
+        text = f"Invalid '{path}': empty {noun}. Expected {article} {noun} with minimum length {bound}"
+        text += f", but got an empty {noun} instead."
+        return _refused(text, path, f"empty_{noun}")
+    word, limit = ("long", "maximum") if most else ("short", "minimum")
+    text = f"Invalid '{path}': {noun} too {word}. Expected {article} {noun} with {limit} length {bound}"
+    text += f", but got {article} {noun} with length {got} instead." if got is not None else "."
+    return _refused(text, path, f"{noun}_{'above_max' if most else 'below_min'}_length")
+
+
+def _out_of_bounds(path: str, kind: str, sign: str, bound: str, value: Any) -> InvalidRequest:
+    noun = "integer" if kind == "int" else "decimal"
+    above = sign.startswith("<")
+    shown = bound.removesuffix(".0")
+    text = (
+        f"Invalid '{path}': {noun} {'above maximum' if above else 'below minimum'} value. "
+        f"Expected a value {sign} {shown}, but got {value} instead."
+    )
+    return _refused(text, path, f"{noun}_{'above_max' if above else 'below_min'}_value")
+
+
+def _wrong_type(path: str, expected: str, got: str) -> InvalidRequest:
+    wanted = [_NAMES.get(name, name) for name in expected.split(" | ") if name != "null"]
+    one_of = " or ".join(["one of " + ", ".join(wanted[:-1]), wanted[-1]]) if len(wanted) > 1 else wanted[0]
+    where = f" for '{path}'" if path else ""
+    text = f"Invalid type{where}: expected {one_of}, but got {_NAMES.get(got, got)} instead."
+    return _refused(text, path or None, "invalid_type")

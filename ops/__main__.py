@@ -1,0 +1,44 @@
+"""`python -m ops VERB`: everything an operator does from a shell. Each verb is a module of its own."""
+
+import importlib
+
+import click
+
+VERBS = {
+    "config": ("ops.commands.config", "Show every setting, secrets hidden."),
+    "dev": ("ops.commands.dev", "Run the API with a model stand-in, for development."),
+    "health": ("ops.commands.health", "Ask a running API how it is."),
+    "migrate": ("ops.commands.migrate", "Bring the database's schema up to date."),
+    "serve": ("ops.commands.serve", "Run the API, configured by the environment."),
+    "standin": ("ops.standin.cli", "Run the development model stand-in alone."),
+}
+
+
+class Verbs(click.Group):
+    """Imports a verb's module only when it is asked for: the stand-in must not load the API."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name every verb."""
+        return sorted(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load one verb."""
+        if cmd_name not in VERBS:
+            return None
+        command = getattr(importlib.import_module(VERBS[cmd_name][0]), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs without importing them."""
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, text) for name, (_, text) in sorted(VERBS.items())])
+
+
+@click.command(cls=Verbs)
+def main() -> None:
+    """Operate the Sovereign Assistant API."""
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m ops")

@@ -1,0 +1,27 @@
+"""What every verb does first: read the settings, or say all that is wrong with them."""
+
+import os
+import sys
+
+import click
+
+from app.settings import Settings, SettingsError, load_settings
+
+EXIT_BAD_SETTINGS = 2
+EXIT_FAILED = 1
+
+
+def settings_or_exit() -> Settings:
+    """Return the settings; with bad ones print a line for each problem and exit with status 2."""
+    try:
+        return load_settings(os.environ)
+    except SettingsError as error:
+        for problem in error.problems:
+            click.echo(f"error: {problem}", err=True)
+        sys.exit(EXIT_BAD_SETTINGS)
+
+
+def fail(message: str) -> None:
+    """Print one line and exit with status 1."""
+    click.echo(f"error: {message}", err=True)
+    sys.exit(EXIT_FAILED)
