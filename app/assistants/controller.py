@@ -2,12 +2,12 @@
 
 from litestar import Controller, Response, delete, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath
+from litestar.params import FromPath, JSONBody
 
 from app.assistants.schemas import Assistant, AssistantDeleted, CreateAssistant, UpdateAssistant
 from app.assistants.service import AssistantService
 from app.kit.pages import Page, PageQuery
-from app.web.bodies import JsonBody
+from app.web.bodies import WireBody
 from app.web.queries import require_id
 
 
@@ -17,12 +17,12 @@ class AssistantsController(Controller):
     path = "/v1/assistants"
     tags = ("Assistants",)
 
-    @post("/", dto=JsonBody[CreateAssistant], status_code=200, operation_id="createAssistant")
+    @post("/", dto=WireBody[CreateAssistant], status_code=200, operation_id="createAssistant")
     async def create(
         self,
         project_id: NamedDependency[str],
         assistants: NamedDependency[AssistantService],
-        data: CreateAssistant,
+        data: JSONBody[CreateAssistant],
     ) -> Response[Assistant]:
         """Create an assistant."""
         return Response(await assistants.create(project_id, data))
@@ -48,13 +48,13 @@ class AssistantsController(Controller):
         require_id("assistant_id", assistant_id, "asst")
         return Response(await assistants.retrieve(project_id, assistant_id))
 
-    @post("/{assistant_id:str}", dto=JsonBody[UpdateAssistant], status_code=200, operation_id="modifyAssistant")
+    @post("/{assistant_id:str}", dto=WireBody[UpdateAssistant], status_code=200, operation_id="modifyAssistant")
     async def update(
         self,
         project_id: NamedDependency[str],
         assistants: NamedDependency[AssistantService],
         assistant_id: FromPath[str],
-        data: UpdateAssistant,
+        data: JSONBody[UpdateAssistant],
     ) -> Response[Assistant]:
         """Change an assistant. What is not sent stays; null clears."""
         require_id("assistant_id", assistant_id, "asst")

@@ -35,12 +35,12 @@ class PageQuery(Struct, frozen=True, kw_only=True):
 
 
 class Page(Answer, Generic[T], kw_only=True, frozen=True):
-    """One page. `first_id` and `last_id` are null when it is empty."""
+    """One page. `first_id` and `last_id` are empty strings when it is empty: OpenAI's schemas allow no null."""
 
     object: Literal["list"] = "list"
     data: list[T]
-    first_id: str | None
-    last_id: str | None
+    first_id: str
+    last_id: str
     has_more: bool
 
 
@@ -48,7 +48,7 @@ def page_of(items: Sequence[T], *, has_more: bool) -> Page[T]:
     """Wrap items, in list order, into the envelope."""
     return Page(
         data=list(items),
-        first_id=items[0].id if items else None,
-        last_id=items[-1].id if items else None,
+        first_id=items[0].id if items else "",
+        last_id=items[-1].id if items else "",
         has_more=has_more,
     )

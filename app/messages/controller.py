@@ -2,12 +2,12 @@
 
 from litestar import Controller, Response, delete, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery
+from litestar.params import FromPath, FromQuery, JSONBody
 
 from app.kit.pages import Page, PageQuery
 from app.messages.schemas import CreateMessage, Message, MessageDeleted, UpdateMessage
 from app.messages.service import MessageService
-from app.web.bodies import JsonBody
+from app.web.bodies import WireBody
 from app.web.queries import require_id
 
 
@@ -17,13 +17,13 @@ class MessagesController(Controller):
     path = "/v1/threads/{thread_id:str}/messages"
     tags = ("Messages",)
 
-    @post("/", dto=JsonBody[CreateMessage], status_code=200, operation_id="createMessage")
+    @post("/", dto=WireBody[CreateMessage], status_code=200, operation_id="createMessage")
     async def create(
         self,
         project_id: NamedDependency[str],
         messages: NamedDependency[MessageService],
         thread_id: FromPath[str],
-        data: CreateMessage,
+        data: JSONBody[CreateMessage],
     ) -> Response[Message]:
         """Add a message at the end of a thread. Refused while a run holds the thread."""
         require_id("thread_id", thread_id, "thread")
@@ -54,14 +54,14 @@ class MessagesController(Controller):
         _require_ids(thread_id, message_id)
         return Response(await messages.retrieve(project_id, thread_id, message_id))
 
-    @post("/{message_id:str}", dto=JsonBody[UpdateMessage], status_code=200, operation_id="modifyMessage")
+    @post("/{message_id:str}", dto=WireBody[UpdateMessage], status_code=200, operation_id="modifyMessage")
     async def update(
         self,
         project_id: NamedDependency[str],
         messages: NamedDependency[MessageService],
         thread_id: FromPath[str],
         message_id: FromPath[str],
-        data: UpdateMessage,
+        data: JSONBody[UpdateMessage],
     ) -> Response[Message]:
         """Replace a message's metadata."""
         _require_ids(thread_id, message_id)

@@ -2,13 +2,13 @@
 
 from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath
+from litestar.params import FromPath, JSONBody
 from litestar.response import Stream
 
 from app.kit.pages import Page, PageQuery
 from app.runs.schemas import CreateRun, CreateThreadAndRun, Run, RunStep, UpdateRun
 from app.runs.service import RunService
-from app.web.bodies import JsonBody
+from app.web.bodies import WireBody
 from app.web.events import event_stream
 from app.web.queries import require_id
 
@@ -19,12 +19,12 @@ class RunsController(Controller):
     path = "/v1/threads"
     tags = ("Runs",)
 
-    @post("/runs", dto=JsonBody[CreateThreadAndRun], status_code=200, operation_id="createThreadAndRun")
+    @post("/runs", dto=WireBody[CreateThreadAndRun], status_code=200, operation_id="createThreadAndRun")
     async def create_with_thread(
         self,
         project_id: NamedDependency[str],
         runs: NamedDependency[RunService],
-        data: CreateThreadAndRun,
+        data: JSONBody[CreateThreadAndRun],
     ) -> Response[Run] | Stream:
         """Create a thread and start a run over it. With `stream` the answer is an event stream."""
         if data.assistant_id is not None:
@@ -32,13 +32,13 @@ class RunsController(Controller):
         started = await runs.create_with_thread(project_id, data)
         return event_stream(runs.stream(started)) if data.stream else Response(started.run)
 
-    @post("/{thread_id:str}/runs", dto=JsonBody[CreateRun], status_code=200, operation_id="createRun")
+    @post("/{thread_id:str}/runs", dto=WireBody[CreateRun], status_code=200, operation_id="createRun")
     async def create(
         self,
         project_id: NamedDependency[str],
         runs: NamedDependency[RunService],
         thread_id: FromPath[str],
-        data: CreateRun,
+        data: JSONBody[CreateRun],
     ) -> Response[Run] | Stream:
         """Start a run over a thread. With `stream` the answer is an event stream."""
         require_id("thread_id", thread_id, "thread")
@@ -73,7 +73,7 @@ class RunsController(Controller):
 
     @post(
         "/{thread_id:str}/runs/{run_id:str}",
-        dto=JsonBody[UpdateRun],
+        dto=WireBody[UpdateRun],
         status_code=200,
         operation_id="modifyRun",
     )
@@ -83,7 +83,7 @@ class RunsController(Controller):
         runs: NamedDependency[RunService],
         thread_id: FromPath[str],
         run_id: FromPath[str],
-        data: UpdateRun,
+        data: JSONBody[UpdateRun],
     ) -> Response[Run]:
         """Replace a run's metadata."""
         _require_ids(thread_id, run_id)

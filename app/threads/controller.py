@@ -2,11 +2,11 @@
 
 from litestar import Controller, Response, delete, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath
+from litestar.params import FromPath, JSONBody
 
 from app.threads.schemas import CreateThread, Thread, ThreadDeleted, UpdateThread
 from app.threads.service import ThreadService
-from app.web.bodies import JsonBody
+from app.web.bodies import WireBody
 from app.web.queries import require_id
 
 
@@ -16,12 +16,12 @@ class ThreadsController(Controller):
     path = "/v1/threads"
     tags = ("Threads",)
 
-    @post("/", dto=JsonBody[CreateThread], status_code=200, operation_id="createThread")
+    @post("/", dto=WireBody[CreateThread], status_code=200, operation_id="createThread")
     async def create(
         self,
         project_id: NamedDependency[str],
         threads: NamedDependency[ThreadService],
-        data: CreateThread,
+        data: JSONBody[CreateThread],
     ) -> Response[Thread]:
         """Create a thread, with its first messages if there are any."""
         if data.assistant_id is not None:
@@ -39,13 +39,13 @@ class ThreadsController(Controller):
         require_id("thread_id", thread_id, "thread")
         return Response(await threads.retrieve(project_id, thread_id))
 
-    @post("/{thread_id:str}", dto=JsonBody[UpdateThread], status_code=200, operation_id="modifyThread")
+    @post("/{thread_id:str}", dto=WireBody[UpdateThread], status_code=200, operation_id="modifyThread")
     async def update(
         self,
         project_id: NamedDependency[str],
         threads: NamedDependency[ThreadService],
         thread_id: FromPath[str],
-        data: UpdateThread,
+        data: JSONBody[UpdateThread],
     ) -> Response[Thread]:
         """Change a thread's metadata or tool resources. What is not sent stays; null clears."""
         require_id("thread_id", thread_id, "thread")

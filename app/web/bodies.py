@@ -49,8 +49,8 @@ def require_json(content_type: str | None) -> None:
         )
 
 
-class JsonBody(AbstractDTO[T]):
-    """`dto=JsonBody[CreateThread]` makes a handler's `data: CreateThread` come from decode_body."""
+class WireBody(AbstractDTO[T]):
+    """`dto=WireBody[CreateThread]` makes a handler's `data: CreateThread` come from decode_body."""
 
     def decode_bytes(self, value: bytes) -> Any:
         """Decode the body of the request at hand."""

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 PING = b": ping\n\n"
 DONE = b"event: done\ndata: [DONE]\n\n"
-MEDIA_TYPE = "text/event-stream; charset=utf-8"
+MEDIA_TYPE = "text/event-stream"  # the framework adds the charset
 HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 

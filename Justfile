@@ -1,0 +1,72 @@
+# Every recipe is a thin wrapper over a tested command; `just` alone lists them.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+set dotenv-load
+
+python := ".venv/bin/python"
+
+# List the recipes
+[private]
+default:
+    @just --list --unsorted
+
+# Make .venv from the locked requirements and install the git hook
+[group('develop')]
+setup:
+    @python3 ops/setup/environment.py
+
+# A working API on loopback, with a model stand-in unless MODEL_URL is set
+[group('develop')]
+dev: setup
+    @exec {{ python }} -m ops dev
+
+# The API alone, configured by the environment or .env
+[group('run')]
+serve: setup
+    @exec {{ python }} -m ops serve
+
+# Everything that needs neither Docker nor a real vLLM
+[group('test')]
+test *args: setup
+    {{ python }} -m pytest {{ args }}
+
+# End to end against a real vLLM (CPU build, tiny model made here)
+[group('test')]
+test-vllm *args: setup
+    python3 -m tests.vllm.prepare
+    {{ python }} -m pytest tests/vllm {{ args }}
+
+# What it costs, next to the bare model server in the same run
+[group('test')]
+bench *args: setup
+    {{ python }} -m bench {{ args }}
+
+# Formatting, lint, import contracts
+[group('develop')]
+lint: setup
+    .venv/bin/ruff format --check .
+    .venv/bin/ruff check .
+    .venv/bin/lint-imports --no-cache
+    just --fmt --check --unstable
+
+# Mend what `lint` can mend
+[group('develop')]
+fix: setup
+    .venv/bin/ruff check --fix .
+    .venv/bin/ruff format .
+    just --fmt --unstable
+
+# Strict types
+[group('develop')]
+types: setup
+    .venv/bin/mypy
+
+# Bring the schema of DATABASE_URL up to date
+[group('run')]
+migrate: setup
+    @{{ python }} -m ops migrate
+
+# Write a new migration from what changed in app/db/tables.py
+[group('develop')]
+revision message: setup
+    @{{ python }} -m ops revision "{{ message }}"

@@ -1,0 +1,33 @@
+"""Which operations the product promises by now. A later issue adds its lines here and nowhere else."""
+
+from collections.abc import Iterable
+
+IN_SCOPE = (
+    "GET /assistants",
+    "POST /assistants",
+    "GET /assistants/{assistant_id}",
+    "POST /assistants/{assistant_id}",
+    "DELETE /assistants/{assistant_id}",
+    "POST /threads",
+    "GET /threads/{thread_id}",
+    "POST /threads/{thread_id}",
+    "DELETE /threads/{thread_id}",
+    "GET /threads/{thread_id}/messages",
+    "POST /threads/{thread_id}/messages",
+    "GET /threads/{thread_id}/messages/{message_id}",
+    "POST /threads/{thread_id}/messages/{message_id}",
+    "DELETE /threads/{thread_id}/messages/{message_id}",
+    "POST /threads/runs",
+    "GET /threads/{thread_id}/runs",
+    "POST /threads/{thread_id}/runs",
+    "GET /threads/{thread_id}/runs/{run_id}",
+    "POST /threads/{thread_id}/runs/{run_id}",
+    "GET /threads/{thread_id}/runs/{run_id}/steps",
+    "GET /threads/{thread_id}/runs/{run_id}/steps/{step_id}",
+)
+
+
+def unseen(seen: Iterable[str]) -> list[str]:
+    """List what is in scope and was never answered with success, in the order of the scope."""
+    known = set(seen)
+    return [operation for operation in IN_SCOPE if operation not in known]
