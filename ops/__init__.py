@@ -1,0 +1,1 @@
+"""Operator commands: everything behind `python -m ops`."""
