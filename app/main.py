@@ -1,5 +1,6 @@
 """The composition root: builds every part once, starts them in order and stops them in reverse."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -16,8 +17,12 @@ from app.db.opening import open_database
 from app.engine.bus import Bus
 from app.engine.executor import Executor
 from app.engine.journal import Journal
+from app.engine.pruning import keep_pruning
+from app.health.controller import HealthController
+from app.health.service import HealthService
 from app.inference.client import ModelClient
 from app.kit.clock import SystemClock
+from app.kit.tasks import TaskOwner
 from app.messages.controller import MessagesController
 from app.messages.service import MessageService
 from app.runs.controller import RunsController
@@ -32,7 +37,6 @@ from app.web.bodies import ApiRequest
 from app.web.body_limit import BodyLimit
 from app.web.cors import Cors
 from app.web.errors import EXCEPTION_HANDLERS
-from app.web.health import HealthController
 from app.web.openapi import OpenApiController
 from app.web.pages.controller import PagesController
 from app.web.queries import page_query
@@ -52,11 +56,13 @@ CONTROLLERS = (
 class Parts:
     """Everything that lives as long as the server. Filled when it starts."""
 
-    stopping_since: float | None = None
-    """When the server was told to stop, by the monotonic clock; the grace counts from then."""
+    ending_runs: asyncio.Task[None] | None = None
+    """What ends the runs within the grace, from when the server was told to stop."""
 
     database: Database
+    executor: Executor
     catalog: Catalog
+    health: HealthService
     assistants: AssistantService
     threads: ThreadService
     messages: MessageService
@@ -77,7 +83,7 @@ def create_framework_app(settings: Settings, parts: Parts) -> Litestar:
         async with running(settings, parts):
             yield
 
-    names = ("database", "catalog", "assistants", "threads", "messages", "runs")
+    names = ("catalog", "health", "assistants", "threads", "messages", "runs")
     services = {name: Provide(_getter(parts, name), sync_to_thread=False) for name in names}
     return Litestar(
         route_handlers=CONTROLLERS,
@@ -89,6 +95,7 @@ def create_framework_app(settings: Settings, parts: Parts) -> Litestar:
             "page_query": Provide(page_query, sync_to_thread=False),
         },
         exception_handlers=EXCEPTION_HANDLERS,
+        request_max_body_size=None,  # BodyLimit's to say: the framework's own limit would undercut a larger one
         openapi_config=None,
         logging_config=None,
     )
@@ -135,9 +142,10 @@ async def running(settings: Settings, parts: Parts) -> AsyncGenerator[None, None
         refuse_stand_in=settings.environment == "production",
     )
     parts.database = await open_database(settings.database_url)
+    parts.health = HealthService(parts.database, parts.catalog)
     journal = Journal(parts.database)
     parts.messages = MessageService(parts.database, clock)
-    executor = Executor(
+    executor = parts.executor = Executor(
         models=parts.catalog,
         history=parts.messages.history,
         journal=journal,
@@ -158,11 +166,13 @@ async def running(settings: Settings, parts: Parts) -> AsyncGenerator[None, None
         expires_after_s=settings.run_expires_after_s,
         ping_s=settings.stream_ping_s,
     )
+    chores = TaskOwner()
+    chores.start(keep_pruning(parts.database, clock, settings.run_events_kept_s), name="pruning")
     try:
         await parts.runs.take_up_unended()
         yield
     finally:
-        waited_s = clock.monotonic() - (parts.stopping_since or clock.monotonic())
-        await executor.stop(max(0.0, settings.shutdown_grace_s - waited_s))
+        await (parts.ending_runs or executor.stop(settings.shutdown_grace_s))
         await model.close()
+        await chores.close()
         await parts.database.close()

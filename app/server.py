@@ -1,9 +1,10 @@
 """Runs the API under uvicorn: one process, one event loop, a stop that keeps its word."""
 
 import asyncio
+import math
 import socket
-import time
 from collections.abc import Callable
+from types import FrameType
 from typing import cast
 
 import uvicorn
@@ -15,15 +16,18 @@ from app.web.asgi import ASGIApp
 
 KEEP_ALIVE_S = 75
 BACKLOG = 2048
+LAST_EVENTS_S = 3
+"""How long streams get after the grace to tell that their runs were ended."""
 
 
 class Server(uvicorn.Server):
     """uvicorn, telling when it listens and when it was told to stop."""
 
-    def __init__(self, config: uvicorn.Config, parts: Parts, on_started: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, parts: Parts, on_started: Callable[[], None], *, grace_s: float) -> None:
         super().__init__(config)
         self._parts = parts
         self._on_started = on_started
+        self._grace_s = grace_s
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open the port, then say so."""
@@ -31,9 +35,17 @@ class Server(uvicorn.Server):
         if self.started:
             self._on_started()
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop, and let that be all: uvicorn would raise the signal again once it has stopped.
+
+        That would end the process without whoever called us cleaning up, and tell a stop as asked as a failure.
+        """
+        super().handle_exit(sig, frame)
+        self._captured_signals.clear()
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the clock of the grace, then let requests end."""
-        self._parts.stopping_since = time.monotonic()
+        """Let runs end within the grace while their streams are still open, so that each stream tells its run's end."""
+        self._parts.ending_runs = asyncio.create_task(self._parts.executor.stop(self._grace_s))
         await super().shutdown(sockets)
 
 
@@ -57,9 +69,9 @@ def serve(settings: Settings, *, on_started: Callable[[], None] = lambda: None) 
         server_header=False,
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=max(1, int(settings.shutdown_grace_s)),
+        timeout_graceful_shutdown=math.ceil(settings.shutdown_grace_s + LAST_EVENTS_S),
     )
-    server = Server(config, parts, on_started)
+    server = Server(config, parts, on_started, grace_s=settings.shutdown_grace_s)
     server.run()
     return server.started
 

@@ -4,6 +4,7 @@ A field's metadata names its variable and says what it means; `.env.example` and
 this list by a test. Every secret can also be given as a file, `NAME_FILE`.
 """
 
+import re
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -166,9 +167,12 @@ def _text_of(var: Var, env: Mapping[str, str]) -> str | None:
     if text is not None:
         raise ValueError(f"set either {var.name} or {var.name}_FILE, not both")
     try:
-        return Path(file).read_text(encoding="utf-8").strip() or None
+        secret = Path(file).read_text(encoding="utf-8").strip()
     except OSError as failure:
         raise OSError(f"cannot read {var.name}_FILE {file}: {failure.strerror}") from None
+    if not secret:
+        raise ValueError(f"{var.name}_FILE {file} is empty")
+    return secret
 
 
 def _parsed(kind: Any, text: str) -> Any:
@@ -196,16 +200,15 @@ def _pair(part: str) -> tuple[str, str]:
 def _unsound(settings: Settings, wrong: set[str]) -> list[str]:
     """Name what is well-formed and still cannot work, but nothing that is already known to be wrong."""
     problems = []
-    url = urlsplit(settings.model_url)
-    if url.scheme not in ("http", "https") or not url.hostname:
-        problems.append(f"MODEL_URL: expected http://host:port/v1, got {settings.model_url!r}")
+    if not _is_http(settings.model_url):
+        problems.append(f"MODEL_URL: expected http://host:port/v1, got {without_password(settings.model_url)!r}")
     try:
         engine = make_url(settings.database_url)
         if engine.get_backend_name() not in ("sqlite", "postgresql"):
             problems.append("DATABASE_URL: expected sqlite:///path or postgresql://…")
-        elif engine.get_backend_name() == "sqlite" and not engine.database:
+        elif engine.get_backend_name() == "sqlite" and engine.database in (None, "", ":memory:"):
             problems.append("DATABASE_URL: name a file: sqlite:///data/sovereign_assistant.db")
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         problems.append("DATABASE_URL: expected sqlite:///path or postgresql://…")
     if settings.environment == "production":
         if settings.api_key is None and "API_KEY" not in wrong:
@@ -215,14 +218,35 @@ def _unsound(settings: Settings, wrong: set[str]) -> list[str]:
     return problems
 
 
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def without_password(url: str) -> str:
+    """Return a URL without the user and password that it may hold before its host."""
+    return re.sub(r"//[^/@]*@", "//***@", url)
+
+
 def redacted(settings: Settings) -> dict[str, Any]:
     """Return every setting by its variable's name, secrets hidden."""
     shown = {}
     for variable in variables():
         value = getattr(settings, variable.field)
         if variable.field == "database_url":
-            value = make_url(value).render_as_string(hide_password=True)
+            value = _database_without_password(value)
+        elif variable.field == "model_url":
+            value = without_password(value)
         elif variable.var.secret and value is not None:
             value = "***"
         shown[variable.var.name] = list(value) if isinstance(value, tuple) else value
     return shown
+
+
+def _database_without_password(text: str) -> str:
+    url = make_url(text)
+    query = {name: "hidden" if "password" in name else value for name, value in url.query.items()}
+    return url.set(query=query).render_as_string(hide_password=True)

@@ -9,6 +9,7 @@ VERBS = {
     "dev": ("ops.commands.dev", "Run the API with a model stand-in, for development."),
     "health": ("ops.commands.health", "Ask a running API how it is."),
     "migrate": ("ops.commands.migrate", "Bring the database's schema up to date."),
+    "revision": ("ops.commands.revision", "Write a migration from what changed in app/db/tables.py."),
     "serve": ("ops.commands.serve", "Run the API, configured by the environment."),
     "standin": ("ops.standin.cli", "Run the development model stand-in alone."),
 }

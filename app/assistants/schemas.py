@@ -14,12 +14,12 @@ from app.assistants.tools import (
     ToolResources,
     shown_resources,
 )
-from app.kit.wire import Answer, Body, Metadata, Temperature, TopP
+from app.kit.wire import STORABLE, Answer, Body, Metadata, Temperature, TopP
 
-Model = Annotated[str, Meta(min_length=1, max_length=256)]
-Name = Annotated[str, Meta(max_length=256)]
-Description = Annotated[str, Meta(max_length=512)]
-Instructions = Annotated[str, Meta(max_length=256_000)]
+Model = Annotated[str, Meta(min_length=1, max_length=256, pattern=STORABLE)]
+Name = Annotated[str, Meta(max_length=256, pattern=STORABLE)]
+Description = Annotated[str, Meta(max_length=512, pattern=STORABLE)]
+Instructions = Annotated[str, Meta(max_length=256_000, pattern=STORABLE)]
 Tools = Annotated[list[Tool], Meta(max_length=128)]
 
 

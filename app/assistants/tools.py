@@ -121,6 +121,10 @@ class NewFileSearchResources(Body, kw_only=True, frozen=True, omit_defaults=True
     vector_store_ids: Annotated[list[str], Meta(max_length=1)] | None = None
     vector_stores: Annotated[list[InlineVectorStore], Meta(max_length=1)] | None = None
 
+    def __post_init__(self) -> None:
+        if self.vector_store_ids and self.vector_stores:
+            raise ValueError("Only one of 'vector_store_ids' or 'vector_stores' may be given")
+
 
 class ToolResources(Body, kw_only=True, frozen=True, omit_defaults=True):
     """What the tools may use."""

@@ -3,18 +3,22 @@
 `work` is a plain function: it runs where the connection lives and must neither await nor block on the network.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, Executable, Row
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy import Connection, Executable, Row, literal, select
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from app.errors import Unavailable
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 RETRY_AFTER_S = 1
+_ONE = select(literal(1))
 
 
 class ReadTx:
@@ -68,6 +72,11 @@ class Database(Protocol):
         ...
 
 
+def probe(tx: ReadTx) -> None:
+    """Ask for nothing, to see that the store answers."""
+    tx.first(_ONE)
+
+
 class WriteQueueFull(Unavailable):
     """More writes wait than WRITE_QUEUE_LIMIT allows."""
 
@@ -82,12 +91,45 @@ class StorageFailed(Unavailable):
         super().__init__("The server could not reach its storage. Nothing was changed.", retry_after_s=RETRY_AFTER_S)
 
 
+class CannotOpen(Exception):
+    """The database could not be opened. The message is one line and holds no secret."""
+
+
 @contextmanager
-def translated() -> Iterator[None]:
-    """Turn a driver's failure into ours. A broken constraint is a fault in our code and stays what it is."""
+def translated(*foreign: type[Exception]) -> Iterator[None]:
+    """Turn a driver's failure into ours, also those `foreign` ones that SQLAlchemy does not wrap.
+
+    A broken constraint is a fault in our code and stays what it is.
+    """
+    failures: tuple[type[Exception], ...] = (DBAPIError, *foreign)
     try:
         yield
     except IntegrityError:
         raise
-    except DBAPIError as failure:
+    except failures as failure:
+        # Its kind alone: a server's message can quote what a client wrote.
+        log.error("the database could not carry out a transaction", extra={"failure": kind_of(failure)})
         raise StorageFailed from failure
+
+
+@contextmanager
+def opening(where: str, *foreign: type[Exception]) -> Iterator[None]:
+    """Turn what keeps the database at `where` from opening into CannotOpen."""
+    failures: tuple[type[Exception], ...] = (SQLAlchemyError, *foreign)
+    try:
+        yield
+    except failures as failure:
+        text = str(driver_failure(failure)) or kind_of(failure)
+        raise CannotOpen(f"cannot open the database {where}: {text.splitlines()[0]}") from failure
+
+
+def driver_failure(failure: BaseException) -> BaseException:
+    """Return what the driver raised, without SQLAlchemy's wrapping."""
+    return (isinstance(failure, DBAPIError) and failure.orig) or failure
+
+
+def kind_of(failure: Exception) -> str:
+    """Name a driver's failure: its engine's code where there is one, else its class."""
+    origin = driver_failure(failure)
+    name = getattr(origin, "sqlite_errorname", None) or getattr(origin, "sqlstate", None)
+    return str(name or type(origin).__name__)

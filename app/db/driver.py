@@ -28,7 +28,7 @@ class AffectedSqlite(Exception):
     """The SQLite engine in this process can lose committed transactions; the API refuses to start on it."""
 
 
-def require_fixed_engine(version: tuple[int, int, int] = pysqlite3.sqlite_version_info) -> None:
+def require_fixed_engine(version: tuple[int, int, int]) -> None:
     """Raise AffectedSqlite on an engine that can lose commits in WAL mode."""
     if loses_commits(version):
         found = ".".join(map(str, version))

@@ -16,18 +16,18 @@ class SchemaTooNew(Exception):
     """The database was written by a newer release."""
 
 
-def configuration(connection: Connection | None = None) -> Config:
+def configuration(connection: Connection | None = None, scripts: Path = SCRIPTS) -> Config:
     """Return Alembic's configuration; with a connection, its commands run on it."""
     config = Config()
-    config.set_main_option("script_location", str(SCRIPTS))
+    config.set_main_option("script_location", str(scripts))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     return config
 
 
-def head() -> str:
+def head(scripts: Path = SCRIPTS) -> str:
     """Return the newest revision that this release knows."""
-    revision = ScriptDirectory.from_config(configuration()).get_current_head()
+    revision = ScriptDirectory.from_config(configuration(scripts=scripts)).get_current_head()
     assert revision is not None
     return revision
 
@@ -37,16 +37,17 @@ def current(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
-def upgrade(connection: Connection) -> None:
+def upgrade(connection: Connection, scripts: Path = SCRIPTS) -> None:
     """Bring the schema to this release's. The caller holds the lock on SQLite; on PostgreSQL it is taken here."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _POSTGRES_LOCK})
     found = current(connection)
-    known = {script.revision for script in ScriptDirectory.from_config(configuration()).walk_revisions()}
+    config = configuration(connection, scripts)
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if found is not None and found not in known:
         raise SchemaTooNew(
-            f"The database has schema revision {found}, which this release does not know (its newest is {head()}). "
-            "Start the newer release, or restore a backup made by this one."
+            f"The database has schema revision {found}, which this release does not know (its newest is "
+            f"{head(scripts)}). Start the newer release, or restore a backup made by this one."
         )
-    if found != head():
-        command.upgrade(configuration(connection), "head")
+    if found != head(scripts):
+        command.upgrade(config, "head")

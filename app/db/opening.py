@@ -5,17 +5,18 @@ from pathlib import Path
 from sqlalchemy import make_url
 from sqlalchemy.engine import URL
 
-from app.db.database import Database
-from app.db.migrations import upgrade
+from app.db.database import CannotOpen, Database
+from app.db.driver import AffectedSqlite
+from app.db.migrations import SchemaTooNew, upgrade
 from app.db.postgres import PostgresDatabase
-from app.db.sqlite import SqliteDatabase
+from app.db.sqlite import DatabaseInUse, SqliteDatabase
+
+REFUSALS = (AffectedSqlite, CannotOpen, DatabaseInUse, SchemaTooNew)
+"""Why a database is not opened; each says so in one line."""
 
 
 async def open_database(url: str) -> Database:
-    """Open `sqlite:///path` or `postgresql://…`.
-
-    Raises SchemaTooNew, AffectedSqlite, DatabaseInUse, or a driver's own failure to connect.
-    """
+    """Open `sqlite:///path` or `postgresql://…`. Raises one of REFUSALS."""
     parsed = make_url(url)
     if is_sqlite(parsed):
         return await SqliteDatabase.open(sqlite_path(parsed), prepare=upgrade)

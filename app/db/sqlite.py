@@ -10,6 +10,7 @@ import os
 import sqlite3
 from collections import deque
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -18,7 +19,7 @@ import aiosqlite
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import StaticPool
 
-from app.db.database import ReadTx, StorageFailed, WriteQueueFull, WriteTx, translated
+from app.db.database import ReadTx, StorageFailed, WriteQueueFull, WriteTx, opening, translated
 from app.db.driver import require_fixed_engine
 
 T = TypeVar("T")
@@ -31,7 +32,6 @@ PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=FULL",
     "foreign_keys=ON",
-    f"busy_timeout={BUSY_TIMEOUT_MS}",
     "mmap_size=0",
     "temp_store=MEMORY",
 )
@@ -52,13 +52,13 @@ class ConnectionThread:
         self._thread = thread
 
     @classmethod
-    async def open(cls, path: Path, pragmas: tuple[str, ...]) -> "ConnectionThread":
+    async def open(cls, path: Path, pragmas: tuple[str, ...], busy_timeout_ms: int) -> "ConnectionThread":
         """Connect and set the pragmas."""
         opened: list[sqlite3.Connection] = []
 
         def connect() -> sqlite3.Connection:
             driver = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
-            for pragma in pragmas:
+            for pragma in (f"busy_timeout={busy_timeout_ms}", *pragmas):
                 driver.execute(f"PRAGMA {pragma}")
             opened.append(driver)
             return driver
@@ -77,13 +77,21 @@ class ConnectionThread:
 
     async def call(self, function: Callable[[], T]) -> T:
         """Run a function in the connection's thread. aiosqlite has no public name for this."""
-        result: T = await self._thread._execute(function)  # type: ignore[no-untyped-call]  # as above
+        result: T = await self._thread._execute(_futureproof, function)  # type: ignore[no-untyped-call]  # as above
         return result
 
     async def close(self) -> None:
         """Let the connection and its thread go."""
         await self.call(self.connection.close)
         await self._thread.close()
+
+
+def _futureproof(function: Callable[[], T]) -> T:
+    """Call a function; a future cannot hold StopIteration, and who waits for it would wait for ever."""
+    try:
+        return function()
+    except StopIteration as stop:
+        raise RuntimeError("a work raised StopIteration") from stop
 
 
 class _Job:
@@ -115,30 +123,37 @@ class SqliteDatabase:
         self._write_loop = asyncio.create_task(self._write_batches(), name="sqlite-writer")
 
     @classmethod
-    async def open(cls, path: Path, *, prepare: Callable[[Connection], None]) -> "SqliteDatabase":
+    async def open(
+        cls, path: Path, *, prepare: Callable[[Connection], None], busy_timeout_ms: int = BUSY_TIMEOUT_MS
+    ) -> "SqliteDatabase":
         """Take the file for this process, bring its schema up to date with `prepare`, and open the readers.
 
-        Raises AffectedSqlite, DatabaseInUse, and whatever `prepare` raises.
+        Raises AffectedSqlite, DatabaseInUse, CannotOpen, and whatever `prepare` raises.
         """
-        require_fixed_engine()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = lock_file(path)
-        try:
-            writer = await ConnectionThread.open(path, WRITER_PRAGMAS)
-            await writer.call(partial(_prepare, writer, prepare))
-            readers = [await ConnectionThread.open(path, READER_PRAGMAS) for _ in range(READERS)]
-        except BaseException:
-            lock.close()
-            raise
+        require_fixed_engine(sqlite3.sqlite_version_info)
+        async with AsyncExitStack() as undo:
+            with opening(str(path), OSError, sqlite3.Error):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                lock = undo.enter_context(lock_file(path))
+                writer = await ConnectionThread.open(path, WRITER_PRAGMAS, busy_timeout_ms)
+                undo.push_async_callback(writer.close)
+                await writer.call(partial(_prepare, writer, prepare))
+                readers = []
+                for _ in range(READERS):
+                    readers.append(await ConnectionThread.open(path, READER_PRAGMAS, busy_timeout_ms))
+                    undo.push_async_callback(readers[-1].close)
+            undo.pop_all()
         return cls(path, lock, writer, readers)
 
     async def read(self, work: Callable[[ReadTx], T]) -> T:
         """Run `work` on a free reader."""
+        if self._closing:
+            raise StorageFailed
         reader = await self._free_readers.get()
         # Shielded: a cancelled caller must not hand the connection on while its thread still uses it.
         reading = asyncio.ensure_future(reader.call(partial(_read, reader, work)))
         reading.add_done_callback(lambda _: self._free_readers.put_nowait(reader))
-        with translated():
+        with translated(sqlite3.Error):
             return await asyncio.shield(reading)
 
     async def write(self, work: Callable[[WriteTx], T]) -> T:
@@ -150,7 +165,7 @@ class SqliteDatabase:
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Job(work, done))
         self._wake.set()
-        with translated():
+        with translated(sqlite3.Error):
             return await done
 
     async def _write_batches(self) -> None:
@@ -194,14 +209,25 @@ Outcome = tuple[Any, Exception | None]
 
 
 def _prepare(writer: ConnectionThread, prepare: Callable[[Connection], None]) -> None:
-    """Bring the schema up to date in one transaction: a process that dies halfway leaves the old schema."""
-    writer.driver.execute("BEGIN EXCLUSIVE")
+    """Bring the schema up to date in one transaction: a process that dies halfway leaves the old schema.
+
+    Without foreign keys meanwhile, or a table that is made anew would take the rows that refer to it along.
+    """
+    driver = writer.driver
+    driver.execute("PRAGMA foreign_keys=OFF")
+    driver.execute("BEGIN EXCLUSIVE")
     try:
+        (before,) = driver.execute("PRAGMA schema_version").fetchone()
         prepare(writer.connection)
+        (after,) = driver.execute("PRAGMA schema_version").fetchone()
+        if after != before and (broken := driver.execute("PRAGMA foreign_key_check").fetchone()):
+            raise RuntimeError(f"a migration left rows of {broken[0]} that refer to nothing in {broken[2]}")
+        driver.execute("COMMIT")
     except BaseException:
-        writer.driver.execute("ROLLBACK")
+        if driver.in_transaction:
+            driver.execute("ROLLBACK")
         raise
-    writer.driver.execute("COMMIT")
+    driver.execute("PRAGMA foreign_keys=ON")
 
 
 def _read(reader: ConnectionThread, work: Callable[[ReadTx], T]) -> T:
@@ -210,7 +236,8 @@ def _read(reader: ConnectionThread, work: Callable[[ReadTx], T]) -> T:
     try:
         return work(ReadTx(reader.connection))
     finally:
-        driver.execute("ROLLBACK")
+        if driver.in_transaction:  # not after the engine itself gave it up
+            driver.execute("ROLLBACK")
 
 
 def _write(writer: ConnectionThread, works: list[Callable[[WriteTx], Any]]) -> list[Outcome]:
@@ -231,7 +258,7 @@ def _write(writer: ConnectionThread, works: list[Callable[[WriteTx], Any]]) -> l
 def _write_one(driver: sqlite3.Connection, tx: WriteTx, work: Callable[[WriteTx], Any]) -> Outcome:
     driver.execute("SAVEPOINT work")
     try:
-        result = work(tx)
+        result = _futureproof(partial(work, tx))
     except Exception as failure:
         if not driver.in_transaction:  # the engine gave the whole transaction up: disk full, I/O error
             raise

@@ -3,9 +3,11 @@
 Documents (tools, content, metadata) are JSON text, encoded and decoded by the rooms' typed schemas.
 """
 
-from typing import cast
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any, cast
 
-from sqlalchemy import BigInteger, Float, ForeignKey, Index, LargeBinary, String, Table, Text, text
+from sqlalchemy import BigInteger, Float, ForeignKey, Index, LargeBinary, Row, String, Table, Text, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 DEFAULT_PROJECT = "proj_default"
@@ -128,7 +130,7 @@ class RunRow(Base):
     __table_args__ = (
         Index("ix_runs_thread_created", "thread_id", "created_at", "id"),
         # Finds what a stopped process left behind without reading the ended runs.
-        Index("ix_runs_unfinished", "created_at", sqlite_where=_UNENDED, postgresql_where=_UNENDED),
+        Index("ix_runs_unfinished", "created_at", "id", sqlite_where=_UNENDED, postgresql_where=_UNENDED),
     )
 
 
@@ -172,3 +174,8 @@ class RunEventsRow(Base):
 def table(row: type[Base]) -> Table:
     """Return the Core table of a mapped class, for prepared statements."""
     return cast(Table, row.__table__)
+
+
+def row_of(columns: Mapping[str, Any]) -> Row[Any]:
+    """Return columns that were just inserted as the row that a query would return, without asking for it."""
+    return cast(Row[Any], SimpleNamespace(**columns))

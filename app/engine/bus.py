@@ -22,7 +22,7 @@ class Topic:
         self.kept = kept
         self.durable_seq = self.floor
         self.ended = False
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._waiters: set[asyncio.Future[bool]] = set()
 
     @property
     def last_seq(self) -> int:
@@ -51,8 +51,7 @@ class Topic:
         """Wake every reader that waits."""
         waiters, self._waiters = self._waiters, set()
         for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+            _resolve(waiter, True)
 
     def after(self, seq: int) -> list[Stamped] | None:
         """Return the events after a number; None when memory no longer reaches back that far."""
@@ -62,16 +61,21 @@ class Topic:
 
     async def changed(self, timeout_s: float) -> bool:
         """Wait for the next event or the end; False when the time passed first."""
-        waiter = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[bool] = loop.create_future()
         self._waiters.add(waiter)
+        # A bare timer: this is once for each piece of text, and asyncio.timeout costs several times as much.
+        alarm = loop.call_later(timeout_s, _resolve, waiter, False)
         try:
-            async with asyncio.timeout(timeout_s):
-                await waiter
-        except TimeoutError:
-            return False
+            return await waiter
         finally:
+            alarm.cancel()
             self._waiters.discard(waiter)
-        return True
+
+
+def _resolve(waiter: "asyncio.Future[bool]", outcome: bool) -> None:
+    if not waiter.done():
+        waiter.set_result(outcome)
 
 
 class Bus:

@@ -1,16 +1,16 @@
 """Owns the tasks of running turns: a bounded number at once, a bounded queue, a deadline for each.
 
-Each batch of events goes to the journal first and is then told on the bus; text is told at once and journalled
-a few times a second. A client that goes away does not matter here.
+A client that goes away does not matter here; recorder.py puts what happens on disk and tells it.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from app.engine.bus import Bus, Topic
 from app.engine.context import PastMessage, build_prompt
@@ -18,14 +18,15 @@ from app.engine.events import (
     MessageCut,
     MessageStopped,
     RunError,
-    TextAdded,
     TurnEvent,
     TurnExpired,
     TurnFailed,
     TurnStarted,
 )
 from app.engine.journal import Journal, LostRun
-from app.engine.loop import Batch, run_turn
+from app.engine.loop import run_turn
+from app.engine.recorder import Flusher, Recorder
+from app.engine.slots import Slots
 from app.engine.turn import Stamped, Turn, TurnSpec
 from app.errors import RateLimited, Unavailable
 from app.inference.client import ChatModel
@@ -36,8 +37,8 @@ from app.kit.tasks import TaskOwner
 log = logging.getLogger(__name__)
 
 QUEUE_FULL_RETRY_S = 5
-STORAGE_RETRIES_S = (0.1, 0.5, 2.0)
 LAST_WORDS_TIMEOUT_S = 5.0
+ACCEPTANCE_POLL_S = 0.01
 
 SERVER_STOPPED = RunError("server_error", "The server was stopped before the run ended.")
 SERVER_RESTARTED = RunError("server_error", "The server was restarted while the run was in progress.")
@@ -65,22 +66,26 @@ History = Callable[[str, int], Awaitable[list[PastMessage]]]
 
 
 class Place:
-    """A reserved place in the queue, to be used once a run is committed."""
+    """A reserved place, to be used once a run is committed. `starts` tells that it comes with a slot."""
 
-    def __init__(self, executor: "Executor") -> None:
+    def __init__(self, executor: "Executor", *, starts: bool) -> None:
+        self.starts = starts
         self._executor = executor
         self._held = True
 
     def submit(self, spec: TurnSpec, accepted: list[Stamped]) -> Topic:
-        """Queue a committed run; return the topic that tells of it."""
-        self.release()
-        return self._executor.resume(spec, accepted)
+        """Hand over a committed run; return the topic that tells of it."""
+        self._held = False
+        self._executor.reserved -= 1
+        return self._executor.carry_out(spec, accepted, has_slot=self.starts)
 
     def release(self) -> None:
-        """Give the place back, if it is still held."""
+        """Give the place back, if no run was submitted."""
         if self._held:
             self._held = False
             self._executor.reserved -= 1
+            if self.starts:
+                self._executor.slots.give()
 
 
 class Executor:
@@ -104,11 +109,11 @@ class Executor:
         self._journal = journal
         self._bus = bus
         self._clock = clock
-        self._slots = asyncio.Semaphore(concurrency)
+        self.slots = Slots(concurrency)
         self._limit = concurrency + queue_limit
-        self._flush_s = flush_s
         self._context_messages = context_messages
         self._owner = TaskOwner()
+        self._flusher = Flusher(journal, flush_s)
         self._running: dict[str, asyncio.Task[Any]] = {}
         self._stopping = False
         self.reserved = 0
@@ -124,13 +129,19 @@ class Executor:
                 retry_after_s=QUEUE_FULL_RETRY_S,
             )
         self.reserved += 1
-        return Place(self)
+        return Place(self, starts=self.slots.try_take())
 
-    def resume(self, spec: TurnSpec, journalled: list[Stamped]) -> Topic:
-        """Take up a run whose events so far are these, whatever the length of the queue."""
+    def resume(self, spec: TurnSpec, journalled: list[Stamped]) -> None:
+        """Take up a run that a stopped process left behind, whatever the length of the queue."""
+        self.carry_out(spec, journalled, has_slot=False)
+
+    def carry_out(self, spec: TurnSpec, journalled: list[Stamped], *, has_slot: bool) -> Topic:
+        """Start the task of a run whose events so far are these."""
         topic = self._bus.open(spec.run_id, journalled)
         turn = Turn(spec, journalled)
-        task = self._owner.start(self._carry_out(turn, topic), name=f"run {spec.run_id}")
+        if not self._flusher.started:
+            self._owner.start(self._flusher.run(), name="text flusher")
+        task = self._owner.start(self._until_over(turn, topic, has_slot), name=f"run {spec.run_id}")
         self._running[spec.run_id] = task
         task.add_done_callback(lambda _: self._over(spec.run_id))
         return topic
@@ -146,20 +157,24 @@ class Executor:
             task.cancel()
 
     async def stop(self, grace_s: float) -> None:
-        """Let running turns end for `grace_s` seconds, then end the rest as failed."""
+        """Let turns end for `grace_s` seconds, also those that are just being accepted; then end the rest as failed."""
         self._stopping = True
-        tasks = list(self._running.values())
-        if tasks:
-            await asyncio.wait(tasks, timeout=grace_s)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                while self._running or self.reserved:
+                    if self._running:
+                        await asyncio.wait(self._running.values())
+                    else:
+                        await asyncio.sleep(ACCEPTANCE_POLL_S)
         await self._owner.close(timeout_s=LAST_WORDS_TIMEOUT_S)
 
-    async def _carry_out(self, turn: Turn, topic: Topic) -> None:
-        recorder = _Recorder(turn, topic, self._journal, self._flush_s)
+    async def _until_over(self, turn: Turn, topic: Topic, has_slot: bool) -> None:
+        recorder = Recorder(turn, topic, self._journal, self._flusher)
         try:
-            if turn.status != "queued":
+            if turn.status != "queued" and not has_slot:
                 await self._fail(recorder, SERVER_RESTARTED)
                 return
-            await self._until_ended(turn, recorder)
+            await self._in_time(turn, recorder, has_slot)
         except LostRun:
             log.info("run was taken or deleted while it ran", extra={"run_id": turn.spec.run_id})
         except ModelFailure as failure:
@@ -173,28 +188,34 @@ class Executor:
             log.exception("a run met a fault of ours", extra={"run_id": turn.spec.run_id})
             await self._fail(recorder, INTERNAL_FAULT)
 
-    async def _until_ended(self, turn: Turn, recorder: "_Recorder") -> None:
-        spec = turn.spec
-        deadline = asyncio.get_running_loop().time() + spec.expires_at - self._clock.now()
-        async with asyncio.timeout_at(deadline):
-            await self._slots.acquire()
+    async def _in_time(self, turn: Turn, recorder: Recorder, has_slot: bool) -> None:
+        """Run a turn under its deadline. A record that has begun is finished even when the deadline passes."""
+        left_s = turn.spec.expires_at - self._clock.now()
         try:
-            async with asyncio.timeout_at(deadline):
-                upstream = await self._models.upstream(spec.model)
-                history = await self._history(spec.thread_id, spec.last_messages or self._context_messages)
-            prompt = build_prompt(spec.instructions, history, upstream.window)
-            async with aclosing(run_turn(spec, upstream.name, prompt, upstream.model, self._clock)) as batches:
-                while not turn.ended:
-                    async with asyncio.timeout_at(deadline):
-                        batch = await anext(batches)
-                    await recorder.record(batch)
+            async with asyncio.timeout(left_s):
+                if not has_slot:
+                    await self.slots.take()
+                    has_slot = True
+                if turn.status == "queued":
+                    await recorder.record((TurnStarted(at=self._clock.now()),))
+                await self._ask(turn.spec, recorder)
         finally:
-            self._slots.release()
+            if has_slot:
+                self.slots.give()
 
-    async def _fail(self, recorder: "_Recorder", error: RunError) -> None:
+    async def _ask(self, spec: TurnSpec, recorder: Recorder) -> None:
+        upstream = await self._models.upstream(spec.model)
+        history = await self._history(spec.thread_id, spec.last_messages or self._context_messages)
+        prompt = build_prompt(spec.instructions, history, upstream.window)
+        asked = _within(spec, upstream.window)
+        async with aclosing(run_turn(asked, upstream.name, prompt, upstream.model, self._clock)) as batches:
+            async for batch in batches:
+                await recorder.record(batch)
+
+    async def _fail(self, recorder: Recorder, error: RunError) -> None:
         await self._close(recorder, "run_failed", TurnFailed(at=self._clock.now(), error=error))
 
-    async def _close(self, recorder: "_Recorder", reason: MessageCut, end: TurnFailed | TurnExpired) -> None:
+    async def _close(self, recorder: Recorder, reason: MessageCut, end: TurnFailed | TurnExpired) -> None:
         """End a turn early, in its own transaction, also when the task is being cancelled."""
         turn = recorder.turn
         if turn.ended:
@@ -206,57 +227,14 @@ class Executor:
             error = end.error if isinstance(end, TurnFailed) else None
             events.append(MessageStopped(at=end.at, reason=reason, error=error))
         try:
-            await asyncio.shield(recorder.record((*events, end)))
+            await recorder.record((*events, end))
         except LostRun:
             log.info("run was deleted while it ran", extra={"run_id": turn.spec.run_id})
         log.warning("run ended early", extra={"run_id": turn.spec.run_id, "status": turn.status, "reason": reason})
 
 
-class _Recorder:
-    """Journals and tells the events of one turn, in order."""
-
-    def __init__(self, turn: Turn, topic: Topic, journal: Journal, flush_s: float) -> None:
-        self.turn = turn
-        self._topic = topic
-        self._journal = journal
-        self._flush_s = flush_s
-        self._pending: list[Stamped] = []
-        self._flushing: asyncio.Task[None] | None = None
-        self._now = asyncio.get_running_loop().time
-        self._flushed_at = self._now()
-
-    async def record(self, batch: Batch) -> None:
-        """Take a batch: text is told at once, anything else once it is on disk. Raises LostRun."""
-        stamped = self.turn.stamp(batch)
-        self._pending += stamped
-        if all(isinstance(event, TextAdded) for event in batch):
-            self._topic.publish(stamped)
-            if self._flushing is None and self._now() - self._flushed_at >= self._flush_s:
-                self._flushing = asyncio.create_task(self._write())
-            elif self._flushing is not None and self._flushing.done():
-                await self._flushed()
-            return
-        if self._flushing is not None:
-            await self._flushed()
-        await self._write()
-        self._topic.publish(stamped)
-
-    async def _flushed(self) -> None:
-        """Wait for the flush under way, and raise what it met."""
-        flushing, self._flushing = self._flushing, None
-        if flushing is not None:
-            await flushing
-
-    async def _write(self) -> None:
-        """Put what is pending on disk; a storage that fails is asked again a few times."""
-        events, self._pending = self._pending, []
-        for pause_s in (*STORAGE_RETRIES_S, None):
-            try:
-                await self._journal.append(self.turn, events)
-                break
-            except Unavailable:
-                if pause_s is None:
-                    raise
-                await asyncio.sleep(pause_s)
-        self._topic.durable_seq = events[-1].seq
-        self._flushed_at = self._now()
+def _within(spec: TurnSpec, window: int | None) -> TurnSpec:
+    """Drop a budget that the window undercuts anyway: vLLM refuses one that is larger than its context."""
+    if window is None or spec.max_completion_tokens is None or spec.max_completion_tokens <= window:
+        return spec
+    return replace(spec, max_completion_tokens=None)

@@ -110,9 +110,24 @@ class Journal:
         entry = _Entry(turn)
         await self._database.write(lambda tx: entry.write(tx, events))
 
+    async def append_together(self, batches: Sequence[tuple[Turn, Sequence[Stamped]]]) -> set[str]:
+        """Put events of several runs on disk in one transaction; return the ids of the runs that are no longer ours."""
+        entries = [(_Entry(turn), events) for turn, events in batches]
+        return await self._database.write(lambda tx: _write_together(tx, entries))
+
     async def events_after(self, run_id: str, seq: int) -> list[Stamped]:
         """Read a run's journalled events with numbers above `seq`."""
         return await self._database.read(lambda tx: _events_after(tx, run_id, seq))
+
+
+def _write_together(tx: WriteTx, entries: "Sequence[tuple[_Entry, Sequence[Stamped]]]") -> set[str]:
+    lost = set()
+    for entry, events in entries:
+        if tx.first(_HOLD_RUN, {"run": entry.spec.run_id, "held": entry.spec.fence}) is None:
+            lost.add(entry.spec.run_id)
+        else:
+            entry.write(tx, events, held=True)
+    return lost
 
 
 def record_events(tx: WriteTx, run_id: str, events: Sequence[Stamped], at: int) -> None:
@@ -148,9 +163,8 @@ class _Entry:
         self.message_id = turn.message_id
         self.at = turn.spec.expires_at
 
-    def write(self, tx: WriteTx, events: Sequence[Stamped]) -> None:
-        """Carry out what the events mean, then add them."""
-        held = False
+    def write(self, tx: WriteTx, events: Sequence[Stamped], *, held: bool = False) -> None:
+        """Carry out what the events mean, then add them. `held` says that the run was found to be ours."""
         for stamped in events:
             held = self._apply(tx, stamped.event) or held
         if not held and tx.first(_HOLD_RUN, {"run": self.spec.run_id, "held": self.spec.fence}) is None:

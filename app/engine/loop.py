@@ -15,7 +15,6 @@ from app.engine.events import (
     TurnCompleted,
     TurnEvent,
     TurnIncomplete,
-    TurnStarted,
 )
 from app.engine.turn import TurnSpec
 from app.inference.chunks import Chunk, Usage
@@ -26,21 +25,20 @@ from app.kit.ids import new_id
 
 Batch = tuple[TurnEvent, ...]
 
+# OpenAI takes 0, "only the likeliest token"; vLLM takes only what is above 0.
+LEAST_TOP_P = 1e-6
+
 
 async def run_turn(
     spec: TurnSpec, name: str, prompt: list[dict[str, Any]], model: ChatModel, clock: Clock
 ) -> AsyncGenerator[Batch, None]:
-    """Ask the model, by the name its server knows, and yield what happens, from TurnStarted to the end.
+    """Ask the model, by the name its server knows, and yield what happens in a started turn, to its end.
 
     Raises ModelFailure.
     """
     async with model.stream(_request(spec, name, prompt)) as batches:
-        at = clock.now()
         # No tools are offered, so the answer is one message: it can be opened while the model reads the prompt.
-        yield (
-            TurnStarted(at=at),
-            MessageStarted(at=at, step_id=new_id("step"), message_id=new_id("msg")),
-        )
+        yield (MessageStarted(at=clock.now(), step_id=new_id("step"), message_id=new_id("msg")),)
         answer = Answer()
         async for chunks in batches:
             added = tuple(TextAdded(text=text) for chunk in chunks for text in answer.read(chunk))
@@ -95,7 +93,7 @@ def _request(spec: TurnSpec, name: str, prompt: list[dict[str, Any]]) -> ChatReq
         model=name,
         messages=prompt,
         temperature=spec.temperature,
-        top_p=spec.top_p,
+        top_p=None if spec.top_p is None else max(spec.top_p, LEAST_TOP_P),
         max_tokens=spec.max_completion_tokens,
         response_format=spec.response_format,
         reasoning_effort=spec.reasoning_effort,

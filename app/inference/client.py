@@ -24,6 +24,7 @@ DONE = b"[DONE]"
 KEEPALIVE_S = 4.0  # vLLM closes an idle connection after 5 s; give ours up before it does
 ERROR_BODY_LIMIT = 65_536
 LISTING_TIMEOUT_S = 5.0
+CUT_OFF = "The model server's answer was cut off."
 END_TIMEOUT_S = 0.1
 
 
@@ -128,22 +129,23 @@ class ModelClient:
 
     async def _chunks(self, response: ClientResponse) -> AsyncGenerator[Sequence[Chunk], None]:
         lines = DataLines()
-        wait_s = self._first_token_timeout_s
-        while True:
-            with _translated():
-                async with asyncio.timeout(wait_s):
+        with Silence(response, self._first_token_timeout_s) as silence:
+            while True:
+                try:
                     data = await response.content.readany()
-                payloads = lines.feed(data)
-            if not data:
-                raise ModelBroke("The model server's answer was cut off.")
-            done = DONE in payloads
-            batch = [_chunk(payload) for payload in payloads if payload != DONE]
-            if batch:
-                wait_s = self._idle_timeout_s
-                yield batch
-            if done:
-                await _read_to_end(response)
-                return
+                    payloads = lines.feed(data)
+                except (aiohttp.ClientError, OSError, LineTooLong) as failure:
+                    raise silence.failure() or ModelBroke(CUT_OFF) from failure
+                if not data:
+                    raise ModelBroke(CUT_OFF)
+                done = DONE in payloads
+                batch = [_chunk(payload) for payload in payloads if payload != DONE]
+                if batch:
+                    silence.broken(self._idle_timeout_s)
+                    yield batch
+                if done:
+                    await _read_to_end(response)
+                    return
 
     async def models(self) -> ServedModels:
         """Ask what the server serves. Raises ModelFailure."""
@@ -157,6 +159,44 @@ class ModelClient:
             return decode_models(text)
         except msgspec.DecodeError:
             raise ModelBroke("The model server's /v1/models is not what OpenAI's is.") from None
+
+
+class Silence:
+    """Closes a response that has been silent for too long. One timer for a stream, none for each chunk of it."""
+
+    def __init__(self, response: ClientResponse, limit_s: float) -> None:
+        self._response = response
+        self._loop = asyncio.get_running_loop()
+        self._limit_s = limit_s
+        self._heard_at = self._loop.time()
+        self._passed = False
+        self._timer = self._loop.call_later(limit_s, self._check)
+
+    def __enter__(self) -> "Silence":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def broken(self, limit_s: float) -> None:
+        """Note that something was heard; from now on this is the limit."""
+        self._heard_at = self._loop.time()
+        if limit_s != self._limit_s:
+            self._limit_s = limit_s
+            self._timer.cancel()
+            self._timer = self._loop.call_later(limit_s, self._check)
+
+    def _check(self) -> None:
+        left_s = self._heard_at + self._limit_s - self._loop.time()
+        if left_s > 0:
+            self._timer = self._loop.call_later(left_s, self._check)
+        else:
+            self._passed = True
+            self._response.close()
+
+    def failure(self) -> ModelFailure | None:
+        """Return the failure to raise if it was this that ended the stream."""
+        return ModelTimedOut("The model server fell silent.") if self._passed else None
 
 
 async def _read_to_end(response: ClientResponse) -> None:

@@ -15,6 +15,8 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 MESSAGE_LIMIT = 500
+VALIDATION_ERROR = "Bad Request"  # vLLM's type for a body it cannot read; its other refusals are "BadRequestError"
+TOO_LONG = ("context length", "context size", "max_model_len")
 RunErrorCode = Literal["server_error", "rate_limit_exceeded", "invalid_prompt"]
 
 
@@ -80,8 +82,7 @@ def failure_of_answer(status: int, body: bytes) -> ModelFailure:
 
 def failure_of_event(error: Any) -> ModelFailure:
     """Translate an error that arrived inside a stream, after HTTP 200."""
-    message = error.get("message") if isinstance(error, dict) else error
-    return ModelBroke(f"The model server failed while it answered: {str(message)[:MESSAGE_LIMIT]}")
+    return ModelBroke(f"The model server failed while it answered: {_words_of(error) or 'no reason given'}")
 
 
 def _message_of(body: bytes) -> tuple[str, str | None]:
@@ -93,12 +94,24 @@ def _message_of(body: bytes) -> tuple[str, str | None]:
     if not isinstance(answer, dict):
         return "", None
     error = answer.get("error", answer.get("detail"))
+    return _words_of(error), _param_of(error)
+
+
+def _words_of(error: Any) -> str:
+    """Return what an error says. A validation error quotes what was sent, a prompt, so only its place is told."""
     if isinstance(error, dict):
-        param = error.get("param")
-        return str(error.get("message", ""))[:MESSAGE_LIMIT], param if isinstance(param, str) else None
-    return str(error or "")[:MESSAGE_LIMIT], None
+        param = _param_of(error)
+        if error.get("type") == VALIDATION_ERROR:
+            return f"invalid {param}" if param else ""
+        error = error.get("message")
+    return error[:MESSAGE_LIMIT] if isinstance(error, str) else ""
+
+
+def _param_of(error: Any) -> str | None:
+    param = error.get("param") if isinstance(error, dict) else None
+    return param if isinstance(param, str) else None
 
 
 def _is_too_long(message: str, param: str | None) -> bool:
     text = message.lower()
-    return param in ("input_tokens", "max_tokens") or "context length" in text or "context size" in text
+    return param == "input_tokens" or any(words in text for words in TOO_LONG)

@@ -24,6 +24,9 @@ Metadata = Annotated[
     dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]],
     Meta(max_length=16, description="Up to 16 pairs; keys of at most 64 characters, values of at most 512."),
 ]
+# What is kept in a column of its own: PostgreSQL's text takes every character but U+0000.
+STORABLE = r"^[^\x00]*$"
+MAX_INTEGER = 2**31 - 1
 Temperature = Annotated[float, Meta(ge=0, le=2)]
 TopP = Annotated[float, Meta(ge=0, le=1)]
 

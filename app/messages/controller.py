@@ -40,7 +40,9 @@ class MessagesController(Controller):
     ) -> Response[Page[Message]]:
         """List a thread's messages, newest first; with `run_id` only those that this run made."""
         require_id("thread_id", thread_id, "thread")
-        return Response(await messages.page(project_id, thread_id, run_id, page_query))
+        if run_id:
+            require_id("run_id", run_id, "run")
+        return Response(await messages.page(project_id, thread_id, run_id or None, page_query))
 
     @get("/{message_id:str}", operation_id="getMessage")
     async def retrieve(

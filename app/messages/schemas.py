@@ -1,8 +1,8 @@
 """Messages on the wire, and from a row to it."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from msgspec import UNSET, Meta, UnsetType, json
+from msgspec import UNSET, UnsetType, json
 from sqlalchemy import Row
 
 from app.assistants.schemas import decode_metadata
@@ -19,14 +19,11 @@ class FileSearchTypeOnly(Body, tag_field="type", tag="file_search", kw_only=True
     """Searches the attached file."""
 
 
-AttachmentTools = Annotated[list[CodeInterpreterTool | FileSearchTypeOnly], Meta(max_length=2)]
-
-
 class NewAttachment(Body, kw_only=True, frozen=True):
     """A file and the tools that may read it."""
 
     file_id: str
-    tools: AttachmentTools | None = None
+    tools: list[CodeInterpreterTool | FileSearchTypeOnly] | None = None
 
 
 class Attachment(Answer, kw_only=True, frozen=True):

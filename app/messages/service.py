@@ -1,12 +1,9 @@
 """Rules of messages, and the history that the engine shows the model."""
 
-from types import SimpleNamespace
-from typing import Any, cast
-
 from msgspec import UNSET
-from sqlalchemy import Row
 
 from app.db.database import Database
+from app.db.tables import row_of
 from app.engine.context import PastMessage
 from app.kit.clock import Clock
 from app.kit.pages import Page, PageQuery
@@ -26,7 +23,7 @@ class MessageService:
         """Add a message at the end of a thread."""
         at = self._clock.now()
         rows = await self._database.write(lambda tx: MessageWriter(tx, project_id).append(thread_id, [body], at))
-        return message_of(cast(Row[Any], SimpleNamespace(**rows[0])))
+        return message_of(row_of(rows[0]))
 
     async def page(self, project_id: str, thread_id: str, run_id: str | None, query: PageQuery) -> Page[Message]:
         """List a thread's messages."""

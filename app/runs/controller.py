@@ -29,6 +29,8 @@ class RunsController(Controller):
         """Create a thread and start a run over it. With `stream` the answer is an event stream."""
         if data.assistant_id is not None:
             require_id("assistant_id", data.assistant_id, "asst")
+        if data.thread is not None and data.thread.assistant_id is not None:
+            require_id("thread.assistant_id", data.thread.assistant_id, "asst")
         started = await runs.create_with_thread(project_id, data)
         return event_stream(runs.stream(started)) if data.stream else Response(started.run)
 

@@ -37,7 +37,7 @@ class RunStream:
     """The stream of one run for one reader. Starts from the run as it was created."""
 
     def __init__(self, run: Run) -> None:
-        self.run = as_created(run)
+        self.run = run
         self._step: RunStep | None = None
         self._message: Message | None = None
         self._text: list[str] = []

@@ -8,8 +8,8 @@ from sqlalchemy import Row, bindparam, insert, select, update
 from app.assistants.repository import AssistantReader
 from app.db.database import ReadTx, WriteTx
 from app.db.repository import read_page
-from app.db.tables import RunRow, StepRow, ThreadRow, table
-from app.engine.events import TurnQueued
+from app.db.tables import RunRow, StepRow, ThreadRow, row_of, table
+from app.engine.events import TurnQueued, TurnStarted
 from app.engine.journal import record_events
 from app.engine.turn import Stamped
 from app.errors import InvalidRequest, NotFound
@@ -24,6 +24,10 @@ from app.runs.schemas import Run, RunStep
 from app.threads.repository import ThreadReader
 
 RUNS, STEPS, THREADS = table(RunRow), table(StepRow), table(ThreadRow)
+
+NOTHING_YET = dict.fromkeys(
+    ("started_at", "ended_at", "last_error", "incomplete_reason", "required_action", "usage"), None
+)
 
 _ADD = insert(RUNS)
 _FIND = select(RUNS).where(
@@ -88,9 +92,9 @@ class RunWriter(RunReader):
         self._write = tx
 
     def accept(
-        self, thread_id: str, wanted: RunInput, messages: Sequence[CreateMessage], at: int
+        self, thread_id: str, wanted: RunInput, messages: Sequence[CreateMessage], at: int, *, starts: bool
     ) -> tuple[Row[Any], list[Stamped]]:
-        """Lock the thread and add a queued run with its input; return its row and first event.
+        """Lock the thread and add a run with its input; return its row and first events. `starts`: it has a slot.
 
         Raises NotFound, and InvalidRequest when another run holds the thread.
         """
@@ -103,12 +107,15 @@ class RunWriter(RunReader):
         first = thread.last_position - len(messages) + 1
         MessageWriter(self._write, self.project_id).insert(thread_id, messages, at, first=first)
         assistant = self._assistant(wanted.options.assistant_id or thread.assistant_id)
-        columns = run_columns(wanted, assistant, at)
         identity = {"id": run_id, "project_id": self.project_id, "thread_id": thread_id}
-        self._write.run(_ADD, columns | identity)
+        columns = NOTHING_YET | run_columns(wanted, assistant, at) | identity
         accepted = [Stamped(1, TurnQueued(at=at))]
+        if starts:
+            columns |= {"status": "in_progress", "started_at": at}
+            accepted.append(Stamped(2, TurnStarted(at=at)))
+        self._write.run(_ADD, columns)
         record_events(self._write, run_id, accepted, at)
-        return self.require(thread_id, run_id), accepted
+        return row_of(columns), accepted
 
     def _assistant(self, assistant_id: str | None) -> Row[Any]:
         if assistant_id is None:

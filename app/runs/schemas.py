@@ -16,19 +16,19 @@ from app.assistants.tools import (
 from app.engine.events import IncompleteReason, TokenUsage
 from app.engine.lifecycle import Status
 from app.inference.failures import RunErrorCode
-from app.kit.wire import Answer, Body, Metadata, Temperature, TopP
+from app.kit.wire import MAX_INTEGER, Answer, Body, Metadata, Temperature, TopP
 from app.messages.schemas import CreateMessage
 from app.threads.schemas import CreateThread
 
 RunTools = Annotated[list[Tool], Meta(max_length=20)]
-Budget = Annotated[int, Meta(ge=256)]
+Budget = Annotated[int, Meta(ge=256, le=MAX_INTEGER)]
 
 
 class TruncationStrategy(Body, kw_only=True, frozen=True):
     """Which of the thread's messages the model is shown."""
 
     type: Literal["auto", "last_messages"]
-    last_messages: Annotated[int, Meta(ge=1)] | None = None
+    last_messages: Annotated[int, Meta(ge=1, le=MAX_INTEGER)] | None = None
 
 
 class ChosenFunction(Body, kw_only=True, frozen=True):

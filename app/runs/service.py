@@ -12,19 +12,26 @@ from app.engine.bus import Topic
 from app.engine.executor import Executor
 from app.engine.follow import follow
 from app.engine.journal import Journal
+from app.engine.lifecycle import ENDED
 from app.engine.turn import Stamped
+from app.errors import ApiError
 from app.kit.clock import Clock
 from app.kit.pages import Page, PageQuery
 from app.runs.columns import input_of
-from app.runs.rendering import RunStream
+from app.runs.rendering import RunStream, as_created
 from app.runs.repository import RunReader, RunWriter, unended
 from app.runs.rows import run_of, spec_of
 from app.runs.schemas import CreateRun, CreateThreadAndRun, Run, RunStep, UpdateRun
 from app.threads.repository import ThreadWriter
-from app.threads.schemas import CreateThread, Thread, thread_of
+from app.threads.schemas import CreateThread, Thread
+from app.web.errors import error_event
 from app.web.events import DONE, PING, frame
 
+BROKEN_OFF = "The run's events end here: it was deleted, or the server could not keep it."
+
 Acceptance = tuple[Row[Any], list[Stamped]]
+Accept = Callable[[WriteTx, bool], Acceptance]
+"""Commits a run; told whether it starts at once."""
 
 
 class StartedRun(Struct, frozen=True):
@@ -60,31 +67,35 @@ class RunService:
         wanted = input_of(body, self._expires_after_s)
         messages = body.additional_messages or []
         at = self._clock.now()
-        row, topic = await self._start(lambda tx: RunWriter(tx, project_id).accept(thread_id, wanted, messages, at))
-        return StartedRun(run_of(row), topic)
+
+        def accept(tx: WriteTx, starts: bool) -> Acceptance:
+            return RunWriter(tx, project_id).accept(thread_id, wanted, messages, at, starts=starts)
+
+        row, topic = await self._start(accept)
+        return StartedRun(as_created(run_of(row)), topic)
 
     async def create_with_thread(self, project_id: str, body: CreateThreadAndRun) -> StartedRun:
         """Create a thread and accept a run over it, in one transaction."""
         wanted = input_of(body, self._expires_after_s)
         at = self._clock.now()
-        made: list[Row[Any]] = []
+        made: list[Thread] = []
 
-        def accept(tx: WriteTx) -> Acceptance:
+        def accept(tx: WriteTx, starts: bool) -> Acceptance:
             thread = ThreadWriter(tx, project_id).create(body.thread or CreateThread(), at)
             made[:] = [thread]
-            return RunWriter(tx, project_id).accept(thread.id, wanted, [], at)
+            return RunWriter(tx, project_id).accept(thread.id, wanted, [], at, starts=starts)
 
         row, topic = await self._start(accept)
-        return StartedRun(run_of(row), topic, thread_of(made[0]))
+        return StartedRun(as_created(run_of(row)), topic, made[0])
 
-    async def _start(self, accept: Callable[[WriteTx], Acceptance]) -> tuple[Row[Any], Topic]:
+    async def _start(self, accept: Accept) -> tuple[Row[Any], Topic]:
         """Commit a run, then submit it. Shielded: a caller that goes away leaves no run that nobody carries out."""
         return await asyncio.shield(self._commit_and_submit(accept))
 
-    async def _commit_and_submit(self, accept: Callable[[WriteTx], Acceptance]) -> tuple[Row[Any], Topic]:
+    async def _commit_and_submit(self, accept: Accept) -> tuple[Row[Any], Topic]:
         place = self._executor.reserve()
         try:
-            row, accepted = await self._database.write(accept)
+            row, accepted = await self._database.write(lambda tx: accept(tx, place.starts))
             return row, place.submit(spec_of(row), accepted)
         finally:
             place.release()
@@ -96,6 +107,8 @@ class RunService:
             yield frame(b"thread.created", json.encode(started.thread))
         async for events in follow(self._journal, started.run.id, started.topic, ping_s=self._ping_s):
             yield stream.feed(events) if events else PING
+        if stream.run.status not in ENDED:
+            yield error_event(ApiError(BROKEN_OFF))
         yield DONE
 
     async def page(self, project_id: str, thread_id: str, query: PageQuery) -> Page[Run]:

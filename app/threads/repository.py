@@ -7,12 +7,12 @@ from sqlalchemy import Row, bindparam, delete, insert, select, update
 
 from app.assistants.repository import AssistantReader
 from app.db.database import ReadTx, WriteTx
-from app.db.tables import ThreadRow, table
+from app.db.tables import ThreadRow, row_of, table
 from app.errors import NotFound
 from app.kit.ids import new_id
 from app.kit.wire import to_json
 from app.messages.repository import MessageWriter
-from app.threads.schemas import CreateThread
+from app.threads.schemas import CreateThread, Thread, thread_of
 
 THREADS = table(ThreadRow)
 
@@ -47,8 +47,8 @@ class ThreadWriter(ThreadReader):
         super().__init__(tx, project_id)
         self._write = tx
 
-    def create(self, body: CreateThread, at: int) -> Row[Any]:
-        """Add a thread with its first messages; return its row. Raises NotFound for an unknown assistant."""
+    def create(self, body: CreateThread, at: int) -> Thread:
+        """Add a thread with its first messages. Raises NotFound for an unknown assistant."""
         if body.assistant_id is not None:
             AssistantReader(self._write, self.project_id).require(body.assistant_id)
         messages = body.messages or []
@@ -65,7 +65,7 @@ class ThreadWriter(ThreadReader):
         }
         self._write.run(_ADD, columns)
         MessageWriter(self._write, self.project_id).insert(thread_id, messages, at, first=1)
-        return self.require(thread_id)
+        return thread_of(row_of(columns))
 
     def change(self, thread_id: str, values: Mapping[str, Any]) -> Row[Any]:
         """Set columns and return the row. Raises NotFound."""

@@ -19,8 +19,7 @@ class ThreadService:
     async def create(self, project_id: str, body: CreateThread) -> Thread:
         """Keep a new thread with its first messages."""
         at = self._clock.now()
-        row = await self._database.write(lambda tx: ThreadWriter(tx, project_id).create(body, at))
-        return thread_of(row)
+        return await self._database.write(lambda tx: ThreadWriter(tx, project_id).create(body, at))
 
     async def retrieve(self, project_id: str, thread_id: str) -> Thread:
         """Return one thread."""

@@ -13,6 +13,7 @@ from app.web.refusals import refusal
 
 T = TypeVar("T")
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 NOT_JSON = (
     "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP "
     "library correctly. The API expects a JSON payload, but what was sent was not valid JSON.)"
@@ -32,8 +33,16 @@ def decode_body(kind: type[T], body: bytes) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
-        raise refusal(str(error), msgspec.json.decode(body)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise refusal(str(error), _untyped(body)) from None
+    except UNREADABLE:
+        raise InvalidRequest(NOT_JSON) from None
+
+
+def _untyped(body: bytes) -> Any:
+    """Decode a body whose first fault was a wrong value: behind that fault it may not even be JSON."""
+    try:
+        return msgspec.json.decode(body)
+    except UNREADABLE:
         raise InvalidRequest(NOT_JSON) from None
 
 

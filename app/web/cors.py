@@ -1,6 +1,8 @@
 """Lets web pages of named origins call the API. Off unless CORS_ORIGINS names some; never with credentials."""
 
+from app.errors import ApiError
 from app.web.asgi import ASGIApp, Message, Receive, Scope, Send
+from app.web.errors import send_error
 
 MAX_AGE_S = b"600"
 EXPOSED = b"x-request-id, openai-processing-ms, openai-version, retry-after, retry-after-ms"
@@ -30,13 +32,22 @@ class Cors:
             await _allow(send, marks, headers.get(b"access-control-request-headers", b""))
             return
 
+        begun = False
+
         async def marked(message: Message) -> None:
+            nonlocal begun
             if message["type"] == "http.response.start":
+                begun = True
                 exposed = (b"access-control-expose-headers", EXPOSED)
                 message["headers"] = [*message.get("headers", ()), *marks, exposed]
             await send(message)
 
-        await self._app(scope, receive, marked)
+        try:
+            await self._app(scope, receive, marked)
+        except ApiError as error:  # a refusal that a page cannot read would look like a broken network to it
+            if begun:
+                raise
+            await send_error(marked, error)
 
 
 async def _allow(send: Send, marks: list[tuple[bytes, bytes]], wanted: bytes) -> None:

@@ -57,11 +57,16 @@ def answer_api_error(_: Request[Any, Any, Any], error: ApiError) -> Response[Err
 
 def answer_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[ErrorEnvelope]:
     """Render one of the framework's errors: unknown routes, wrong methods, parameters it could not read."""
-    return answer_api_error(request, translate(request.method, request.url.path, error))
+    if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return answer_fault(request, error)
+    answer = answer_api_error(request, translate(request.method, request.url.path, error))
+    if isinstance(error, MethodNotAllowedException):
+        answer.headers.update(error.headers or {})  # Allow, which RFC 9110 demands
+    return answer
 
 
 def translate(method: str, path: str, error: HTTPException) -> ApiError:
-    """Turn a framework error into ours."""
+    """Turn a framework error that the client caused into ours."""
     if isinstance(error, NotFoundException):
         return NotFound(f"Invalid URL ({method} {path})")
     if isinstance(error, MethodNotAllowedException):
@@ -69,9 +74,7 @@ def translate(method: str, path: str, error: HTTPException) -> ApiError:
             f"Not allowed to {method} on {path}. (HINT: Perhaps you meant to use a different HTTP method?)",
             code="method_not_supported",
         )
-    if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
-        return InvalidRequest(str(error.detail))
-    return ApiError(INTERNAL)
+    return InvalidRequest(str(error.detail))
 
 
 def answer_fault(request: Request[Any, Any, Any], error: Exception) -> Response[ErrorEnvelope]:

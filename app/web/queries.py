@@ -1,5 +1,6 @@
 """Reads query parameters and path ids, with OpenAI's texts for wrong ones."""
 
+import re
 from typing import Any, Literal, cast
 
 from litestar import Request
@@ -9,12 +10,27 @@ from app.kit.pages import DEFAULT_LIMIT, MAX_LIMIT, Order, PageQuery
 
 IdPrefix = Literal["asst", "thread", "msg", "run", "step"]
 
+# Whatever else it were, no row has it, and PostgreSQL refuses to look for some of it (U+0000).
+_ID = re.compile(r"[A-Za-z0-9_-]+")
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
+
 
 def require_id(param: str, value: str, prefix: IdPrefix) -> str:
     """Return an id that can be one of its kind. Raises InvalidRequest, as the original did for `undefined`."""
     if not value.startswith(prefix):
         raise InvalidRequest(
             f"Invalid '{param}': '{value}'. Expected an ID that begins with '{prefix}'.",
+            param=param,
+            code="invalid_value",
+        )
+    return _require_plain(param, value)
+
+
+def _require_plain(param: str, value: str) -> str:
+    if not _ID.fullmatch(value):
+        raise InvalidRequest(
+            f"Invalid '{param}': '{value}'. Expected an ID that contains letters, numbers, underscores, or dashes, "
+            "but this value contained additional characters.",
             param=param,
             code="invalid_value",
         )
@@ -27,22 +43,25 @@ def page_query(request: Request[Any, Any, Any]) -> PageQuery:
     return PageQuery(
         limit=_limit(params.get("limit")),
         order=_order(params.get("order")),
-        after=params.get("after") or None,
-        before=params.get("before") or None,
+        after=_cursor("after", params.get("after")),
+        before=_cursor("before", params.get("before")),
     )
+
+
+def _cursor(param: str, text: str | None) -> str | None:
+    return _require_plain(param, text) if text else None
 
 
 def _limit(text: str | None) -> int:
     if text is None:
         return DEFAULT_LIMIT
-    try:
-        limit = int(text)
-    except ValueError:
+    if not _INTEGER.fullmatch(text):
         raise InvalidRequest(
             "Invalid type for 'limit': expected an integer, but got a string instead.",
             param="limit",
             code="invalid_type",
-        ) from None
+        )
+    limit = int(text)
     if limit > MAX_LIMIT:
         raise _limit_refused("above maximum", f"<= {MAX_LIMIT}", limit, "integer_above_max_value")
     if limit < 1:

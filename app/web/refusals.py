@@ -8,13 +8,14 @@ from typing import Any
 
 from app.errors import InvalidRequest
 
-_WHERE = re.compile(r"^(?P<what>.*?)(?: - at `(?P<key>key in )?\$(?P<path>[^`]*)`)?$", re.DOTALL)
+_WHERE = re.compile(r"^(?P<what>.*?)(?: - at (?P<key>`key` in )?`\$(?P<path>[^`]*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.+)`")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.+)`")
 _LENGTH = re.compile(r"Expected `(str|array|object)` of length (<=|>=|==) (\d+)")
 _BOUND = re.compile(r"Expected `(int|float)` (<=|>=|<|>) (-?[\d.]+)")
 _PATTERN = re.compile(r"Expected `str` matching regex '(.*)'")
 _TYPE = re.compile(r"Expected `(.+)`, got `(.+)`")
+_EXCLUSIVE = re.compile(r"Only one of (.+) may be given")
 _STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 
 _NAMES = {
@@ -39,9 +40,16 @@ def refusal(error: str, sent: Any) -> InvalidRequest:
     if match := _UNKNOWN.match(what):
         param = _join(path, match[1])
         return _refused(f"Unknown parameter: '{param}'.", param, "unknown_parameter")
+    if match := _EXCLUSIVE.match(what):
+        text = f"Mutually exclusive parameters. Ensure you are only providing one of: {match[1]}."
+        return _refused(text, path, "mutually_exclusive_parameters")
+    length = _LENGTH.match(what)
+    if length and found["key"]:
+        return _long_key(path, int(length[3]), _value_at(sent, path))
+    path = _named(path, sent, int(length[3]) if length else None)
     value = _value_at(sent, path)
-    if match := _LENGTH.match(what):
-        return _wrong_length(path, match[1], match[2], int(match[3]), None if found["key"] else value)
+    if length:
+        return _wrong_length(path, length[1], length[2], int(length[3]), value)
     if match := _BOUND.match(what):
         return _out_of_bounds(path, match[1], match[2], match[3], value)
     if match := _PATTERN.match(what):
@@ -71,6 +79,26 @@ def _value_at(sent: Any, path: str) -> Any:
         except (KeyError, IndexError, TypeError, ValueError):
             return None
     return sent
+
+
+def _named(path: str, sent: Any, most: int | None) -> str:
+    """Name the entry of a map that msgspec calls `[...]`: the first whose value is no text, or too long a text."""
+    if not path.endswith("[...]"):
+        return path
+    whole = path.removesuffix("[...]")
+    for key, value in _value_at(sent, whole).items():
+        if not isinstance(value, str) or (most is not None and len(value) > most):
+            return f"{whole}.{key}"
+    return path
+
+
+def _long_key(path: str, bound: int, pairs: Any) -> InvalidRequest:
+    got = max(len(key) for key in pairs)
+    text = (
+        f"Invalid '{path}': key too long. Expected keys with maximum length {bound}, "
+        f"but got a key with length {got} instead."
+    )
+    return _refused(text, path, "string_above_max_length")
 
 
 def _wrong_length(path: str, kind: str, sign: str, bound: int, value: Any) -> InvalidRequest:

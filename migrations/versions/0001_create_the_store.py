@@ -113,7 +113,7 @@ def upgrade() -> None:
         batch_op.create_index("ix_runs_thread_created", ["thread_id", "created_at", "id"], unique=False)
         batch_op.create_index(
             "ix_runs_unfinished",
-            ["created_at"],
+            ["created_at", "id"],
             unique=False,
             sqlite_where=sa.text("ended_at IS NULL"),
             postgresql_where=sa.text("ended_at IS NULL"),

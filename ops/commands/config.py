@@ -1,6 +1,7 @@
 """`python -m ops config`."""
 
 import json
+from typing import Any
 
 import click
 
@@ -17,4 +18,17 @@ def config(as_json: bool) -> None:
         click.echo(json.dumps(shown, indent=2))
         return
     for name, value in shown.items():
-        click.echo(f"{name}={'' if value is None else value}")
+        click.echo(f"{name}={as_variable(value)}")
+
+
+def as_variable(value: Any) -> str:
+    """Write a setting as its variable would hold it."""
+    match value:
+        case None:
+            return ""
+        case list():
+            return ",".join(value)
+        case dict():
+            return ",".join(f"{alias}={model}" for alias, model in value.items())
+        case _:
+            return str(value)

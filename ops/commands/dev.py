@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from app.inference.chunks import decode_models
 from app.settings import Settings
 from ops.commands.serve import run
 from ops.commands.settings import fail, settings_or_exit
@@ -21,6 +23,7 @@ from ops.commands.settings import fail, settings_or_exit
 STAND_IN_MODEL = "sovereign-standin"
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 5.0
+LISTING_TIMEOUT_S = 3.0
 KEY_FILE = Path("data/dev_api_key")
 
 # Names in programs written for OpenAI, so that they run unchanged during development.
@@ -59,11 +62,14 @@ with client.beta.threads.runs.stream(thread_id=thread.id, assistant_id=assistant
 @click.command()
 def dev() -> None:
     """Run the API on loopback until Ctrl-C, with all state under data/."""
+    # Until the server listens and after it stopped, SIGTERM too must run what ends the stand-in.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     os.environ.setdefault("LOG_FORMAT", "text")
     settings = settings_or_exit()
     settings = msgspec.structs.replace(settings, api_key=settings.api_key or kept_key(KEY_FILE))
     if os.environ.get("MODEL_URL"):
-        run(settings, on_started=lambda: announce(settings, settings.model_name))
+        model = settings.model_name or served_model(settings.model_url, settings.model_api_key)
+        run(settings, on_started=lambda: announce(settings, model))
         return
     with stand_in(os.environ) as url:
         settings = msgspec.structs.replace(
@@ -110,6 +116,17 @@ def stand_in(env: Mapping[str, str]) -> Iterator[str]:
                 process.wait(STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def served_model(url: str, api_key: str | None) -> str | None:
+    """Return the first name that a model server lists, so that the snippet runs as printed; None when it says none."""
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    request = urllib.request.Request(f"{url.rstrip('/')}/models", headers=headers)  # noqa: S310 - settings checked it
+    try:
+        with urllib.request.urlopen(request, timeout=LISTING_TIMEOUT_S) as answer:  # noqa: S310 - as above
+            return decode_models(answer.read()).data[0].id
+    except (OSError, IndexError, msgspec.DecodeError):
+        return None
 
 
 def wait_for(url: str) -> None:

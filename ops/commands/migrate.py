@@ -3,12 +3,9 @@
 import asyncio
 
 import click
-from sqlalchemy.exc import SQLAlchemyError
 
-from app.db.driver import AffectedSqlite
-from app.db.migrations import SchemaTooNew, head
-from app.db.opening import open_database
-from app.db.sqlite import DatabaseInUse
+from app.db.migrations import head
+from app.db.opening import REFUSALS, open_database
 from ops.commands.settings import fail, settings_or_exit
 
 
@@ -18,10 +15,8 @@ def migrate() -> None:
     settings = settings_or_exit()
     try:
         asyncio.run(_open_and_close(settings.database_url))
-    except (AffectedSqlite, DatabaseInUse, SchemaTooNew) as problem:
+    except REFUSALS as problem:
         fail(str(problem))
-    except (SQLAlchemyError, OSError) as problem:
-        fail(f"cannot open the database: {problem}")
     click.echo(f"schema revision {head()}")
 
 

@@ -3,11 +3,8 @@
 from collections.abc import Callable
 
 import click
-from sqlalchemy.exc import SQLAlchemyError
 
-from app.db.driver import AffectedSqlite
-from app.db.migrations import SchemaTooNew
-from app.db.sqlite import DatabaseInUse
+from app.db.opening import REFUSALS
 from app.server import serve as serve_until_stopped
 from app.settings import Settings
 from app.telemetry.logs import configure_logs
@@ -28,10 +25,7 @@ def run(settings: Settings, *, on_started: Callable[[], None] = lambda: None) ->
     configure_logs(settings.log_level, settings.log_format)
     try:
         started = serve_until_stopped(settings, on_started=on_started)
-    except (AffectedSqlite, DatabaseInUse, SchemaTooNew) as problem:
+    except REFUSALS as problem:
         fail(str(problem))
-    except (SQLAlchemyError, OSError) as problem:
-        fail(f"cannot open the database: {problem}")
-    else:
-        if not started:
-            fail(f"the API could not start on {settings.api_host}:{settings.api_port}; the lines above say why")
+    if not started:
+        fail(f"the API could not start on {settings.api_host}:{settings.api_port}; the lines above say why")

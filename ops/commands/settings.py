@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import NoReturn
 
 import click
 
@@ -21,7 +22,7 @@ def settings_or_exit() -> Settings:
         sys.exit(EXIT_BAD_SETTINGS)
 
 
-def fail(message: str) -> None:
+def fail(message: str) -> NoReturn:
     """Print one line and exit with status 1."""
     click.echo(f"error: {message}", err=True)
     sys.exit(EXIT_FAILED)

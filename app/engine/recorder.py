@@ -1,0 +1,130 @@
+"""Puts the events of a turn on disk and tells them, in order.
+
+What changes a status is told once it is on disk. Text and the opening of the message that takes it are told at once
+and flushed soon, for all running turns in one commit: a crash loses them together with the turn that made them.
+"""
+
+import asyncio
+
+from app.engine.bus import Topic
+from app.engine.events import MessageStarted, TextAdded
+from app.engine.journal import Journal, LostRun
+from app.engine.loop import Batch
+from app.engine.turn import Stamped, Turn
+from app.errors import Unavailable
+
+STORAGE_RETRIES_S = (0.1, 0.5, 2.0)
+
+
+class Recorder:
+    """Journals and tells the events of one turn."""
+
+    def __init__(self, turn: Turn, topic: Topic, journal: Journal, flusher: "Flusher") -> None:
+        self.turn = turn
+        self.lost = False
+        self._topic = topic
+        self._journal = journal
+        self._flusher = flusher
+        self._pending: list[Stamped] = []
+
+    async def record(self, batch: Batch) -> None:
+        """Take a batch. Raises LostRun when the run is no longer ours.
+
+        A caller that is cancelled meanwhile is cancelled once the batch is on disk and told.
+        """
+        if self.lost:
+            raise LostRun(self.turn.spec.run_id)
+        stamped = self.turn.stamp(batch)
+        if isinstance(batch[-1], TextAdded | MessageStarted):
+            self._pending += stamped
+            self._topic.publish(stamped)
+            self._flusher.mark(self)
+            return
+        writing = asyncio.create_task(self._write_and_tell(stamped))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait([writing])
+            raise
+
+    async def _write_and_tell(self, stamped: list[Stamped]) -> None:
+        """Put what is pending on disk, then tell; a storage that fails is asked again a few times."""
+        await self._flusher.settled(self)
+        events = self.take_pending() + stamped
+        for pause_s in (*STORAGE_RETRIES_S, None):
+            try:
+                await self._journal.append(self.turn, events)
+                break
+            except Unavailable:
+                if pause_s is None:
+                    raise
+                await asyncio.sleep(pause_s)
+        self.flushed(events)
+        self._topic.publish(stamped)
+
+    def take_pending(self) -> list[Stamped]:
+        """Hand over the events that are not on disk yet."""
+        events, self._pending = self._pending, []
+        return events
+
+    def put_back(self, events: list[Stamped]) -> None:
+        """Take events back that could not be written."""
+        self._pending = events + self._pending
+
+    def flushed(self, events: list[Stamped]) -> None:
+        """Note that events are on disk: memory may forget them."""
+        self._topic.durable_seq = events[-1].seq
+
+
+class Flusher:
+    """Flushes the text of every running turn together, at most once in `interval_s`."""
+
+    def __init__(self, journal: Journal, interval_s: float) -> None:
+        self.started = False
+        self._journal = journal
+        self._interval_s = interval_s
+        self._marked: set[Recorder] = set()
+        self._wake = asyncio.Event()
+        self._in_flight: dict[Recorder, asyncio.Event] = {}
+
+    def mark(self, recorder: Recorder) -> None:
+        """Flush this turn's text at the next occasion."""
+        if recorder not in self._marked:
+            self._marked.add(recorder)
+            self._wake.set()
+
+    async def settled(self, recorder: Recorder) -> None:
+        """Wait for the flush that has this turn's text, if one is under way."""
+        self._marked.discard(recorder)
+        written = self._in_flight.get(recorder)
+        if written is not None:
+            await written.wait()
+
+    async def run(self) -> None:
+        """Flush until cancelled."""
+        self.started = True
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(self._interval_s)
+            self._wake.clear()
+            marked, self._marked = self._marked, set()
+            if marked:
+                await self._flush(marked)
+
+    async def _flush(self, marked: set[Recorder]) -> None:
+        taken = {recorder: events for recorder in marked if (events := recorder.take_pending())}
+        written = asyncio.Event()
+        self._in_flight = dict.fromkeys(taken, written)
+        try:
+            lost = await self._journal.append_together([(recorder.turn, events) for recorder, events in taken.items()])
+        except Unavailable:
+            for recorder, events in taken.items():
+                recorder.put_back(events)
+                self.mark(recorder)
+        else:
+            for recorder, events in taken.items():
+                recorder.lost = recorder.turn.spec.run_id in lost
+                recorder.flushed(events)
+        finally:
+            self._in_flight = {}
+            written.set()

@@ -1,0 +1,1 @@
+"""What makes a machine ready. Standard library only: nothing is installed yet."""
