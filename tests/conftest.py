@@ -7,4 +7,5 @@ pytest_plugins = [
     "tests.fixtures.asynchrony",
     "tests.fixtures.databases",
     "tests.fixtures.servers",
+    "tests.fixtures.rooms",  # after servers, which it imports: a plugin must not be imported before it is loaded
 ]

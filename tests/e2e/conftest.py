@@ -1,0 +1,63 @@
+"""What the end-to-end tests share: a bound on each test, the older SDK, and an API over a model that takes its time."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import prepare
+from tests.e2e.deadline import ended_within
+from tests.fixtures.processes import api_process, stand_in
+from tests.fixtures.servers import API_KEY, MODEL
+
+HERE = Path(__file__).resolve().parent
+TEST_WITHIN_S = 45
+TOKEN_MS = 20
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the SDK say what it likes about the API we serve."""
+    # It warns at every Assistants call that OpenAI's own API has ended. That API is what we serve, so the warning
+    # says nothing about us. (The word on beta.assistants is a bare "deprecated".)
+    deprecated = pytest.mark.filterwarnings(r"ignore:(deprecated$|The Assistants API is deprecated):DeprecationWarning")
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(deprecated)
+
+
+@pytest.fixture(autouse=True)
+def bounded() -> Iterator[None]:
+    """End a test that hangs."""
+    with ended_within(TEST_WITHIN_S):
+        yield
+
+
+@pytest.fixture(scope="session")
+def older_sdk() -> Path:
+    """Give the folder of SDK 1.109.1, installed on first use. A test that needs it fails where it cannot be had."""
+    try:
+        return prepare.prepare()
+    except prepare.Unprepared as problem:
+        reason = f"SDK 1.109.1 is not here; {prepare.COMMAND} says: {problem}"
+    pytest.fail(reason, pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def paced_model_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the URL of a stand-in that takes TOKEN_MS for each token."""
+    log = tmp_path_factory.mktemp("paced-standin") / "log"
+    with stand_in(log, "--model", MODEL, "--token-ms", str(TOKEN_MS)) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def paced_api(paced_model_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the URL, ending in /v1, of an API over that stand-in."""
+    folder = tmp_path_factory.mktemp("paced-api")
+    env = {
+        "API_KEY": API_KEY,
+        "DATABASE_URL": f"sqlite:///{folder}/sovereign_assistant.db",
+        "MODEL_URL": paced_model_url,
+    }
+    with api_process(folder / "log", env) as (url, _):
+        yield url

@@ -1,0 +1,1 @@
+"""End-to-end tests against a real vLLM (its CPU build); `just test-vllm` runs them."""
