@@ -39,7 +39,7 @@ from app.web.cors import Cors
 from app.web.errors import EXCEPTION_HANDLERS
 from app.web.openapi import OpenApiController
 from app.web.pages.controller import PagesController
-from app.web.queries import page_query
+from app.web.queries import after_event, metadata_filter, page_query
 
 CONTROLLERS = (
     AssistantsController,
@@ -93,6 +93,8 @@ def create_framework_app(settings: Settings, parts: Parts) -> Litestar:
             **services,
             "project_id": Provide(_project_id, sync_to_thread=False),
             "page_query": Provide(page_query, sync_to_thread=False),
+            "after_event": Provide(after_event, sync_to_thread=False),
+            "metadata_filter": Provide(metadata_filter, sync_to_thread=False),
         },
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=None,  # BodyLimit's to say: the framework's own limit would undercut a larger one
@@ -170,6 +172,7 @@ async def running(settings: Settings, parts: Parts) -> AsyncGenerator[None, None
     chores.start(keep_pruning(parts.database, clock, settings.run_events_kept_s), name="pruning")
     try:
         await parts.runs.take_up_unended()
+        chores.start(parts.runs.keep_expiring(), name="expiry")
         yield
     finally:
         await (parts.ending_runs or executor.stop(settings.shutdown_grace_s))

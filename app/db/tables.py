@@ -17,6 +17,7 @@ Id = String(64).with_variant(String(64, collation="C"), "postgresql")
 Json = Text
 
 _UNENDED = text("ended_at IS NULL")
+_CALLS = text("type = 'tool_calls'")
 
 
 class Base(DeclarativeBase):
@@ -154,7 +155,10 @@ class StepRow(Base):
     metadata_: Mapped[str] = mapped_column("metadata", Json)
     usage: Mapped[str | None] = mapped_column(Json)
 
-    __table_args__ = (Index("ix_run_steps_run_created", "run_id", "created_at", "id"),)
+    __table_args__ = (
+        Index("ix_run_steps_run_created", "run_id", "created_at", "id"),
+        Index("ix_run_steps_thread_calls", "thread_id", "position", sqlite_where=_CALLS, postgresql_where=_CALLS),
+    )
 
 
 class RunEventsRow(Base):

@@ -21,6 +21,13 @@ class TokenUsage(Struct, frozen=True):
     completion_tokens: int = 0
     total_tokens: int = 0
 
+    def __add__(self, other: "TokenUsage") -> "TokenUsage":
+        return TokenUsage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.total_tokens + other.total_tokens,
+        )
+
 
 class RunError(Struct, frozen=True):
     """Why a turn failed, for clients: it carries no content."""
@@ -78,6 +85,69 @@ class MessageStopped(Event, tag="message_stopped", kw_only=True, frozen=True):
     error: RunError | None = None
 
 
+class ToolCallsStarted(Event, tag="tools", kw_only=True, frozen=True):
+    """The model begins to call tools, in a step of its own."""
+
+    at: int
+    step_id: str
+
+
+class ToolCallAdded(Event, tag="call", kw_only=True, frozen=True):
+    """One more call: which function. Calls are numbered from 0 in their step."""
+
+    index: int
+    id: str
+    name: str
+
+
+class ArgumentsAdded(Event, tag="a", kw_only=True, frozen=True):
+    """A piece of a call's arguments, as the model wrote it."""
+
+    index: int
+    text: str
+
+
+class OutputsRequired(Event, tag="action", kw_only=True, frozen=True):
+    """The calls are whole: the turn waits until the client submits their outputs."""
+
+    at: int
+    usage: TokenUsage
+
+
+class OutputsSubmitted(Event, tag="outputs", kw_only=True, frozen=True):
+    """The client submitted every output, by call id. The turn is queued again."""
+
+    at: int
+    outputs: dict[str, str]
+
+
+class ToolCallsStopped(Event, tag="tools_stopped", kw_only=True, frozen=True):
+    """The calls ended without outputs: their step shares the turn's fate."""
+
+    at: int
+    reason: MessageCut
+    error: RunError | None = None
+
+
+class TurnCancelling(Event, tag="cancelling", kw_only=True, frozen=True):
+    """The client asked to stop the turn."""
+
+    at: int
+
+
+class TurnCancelled(Event, tag="cancelled", kw_only=True, frozen=True):
+    """The turn was stopped."""
+
+    at: int
+    usage: TokenUsage = TokenUsage()
+
+
+class TurnRequeued(Event, tag="requeued", kw_only=True, frozen=True):
+    """The attempt was given up and the turn is queued again: what it had made so far does not count."""
+
+    at: int
+
+
 class TurnCompleted(Event, tag="completed", kw_only=True, frozen=True):
     """The turn ended as it should."""
 
@@ -115,12 +185,23 @@ TurnEvent = (
     | TextAdded
     | MessageFinished
     | MessageStopped
+    | ToolCallsStarted
+    | ToolCallAdded
+    | ArgumentsAdded
+    | OutputsRequired
+    | OutputsSubmitted
+    | ToolCallsStopped
+    | TurnCancelling
+    | TurnCancelled
+    | TurnRequeued
     | TurnCompleted
     | TurnIncomplete
     | TurnFailed
     | TurnExpired
 )
-TurnEnded = TurnCompleted | TurnIncomplete | TurnFailed | TurnExpired
+TurnEnded = TurnCompleted | TurnIncomplete | TurnFailed | TurnExpired | TurnCancelled
+Pieces = MessageStarted | TextAdded | ToolCallsStarted | ToolCallAdded | ArgumentsAdded
+"""What is told at once and flushed soon; everything else is on disk before it is told."""
 
 encode_events = msgspec.json.Encoder().encode
 decode_events = msgspec.json.Decoder(list[TurnEvent]).decode

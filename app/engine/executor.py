@@ -7,24 +7,26 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
+from itertools import count
 from typing import Any, Protocol
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from app.engine.bus import Bus, Topic
-from app.engine.context import PastMessage, build_prompt
+from app.engine.context import Past, build_prompt
 from app.engine.events import (
     MessageCut,
-    MessageStopped,
     RunError,
-    TurnEvent,
+    TurnCancelled,
     TurnExpired,
     TurnFailed,
+    TurnIncomplete,
+    TurnRequeued,
     TurnStarted,
 )
 from app.engine.journal import Journal, LostRun
 from app.engine.loop import run_turn
+from app.engine.policy import EarlyEnd, closing, pause_before_retry, what_to_ask
 from app.engine.recorder import Flusher, Recorder
 from app.engine.slots import Slots
 from app.engine.turn import Stamped, Turn, TurnSpec
@@ -41,7 +43,6 @@ LAST_WORDS_TIMEOUT_S = 5.0
 ACCEPTANCE_POLL_S = 0.01
 
 SERVER_STOPPED = RunError("server_error", "The server was stopped before the run ended.")
-SERVER_RESTARTED = RunError("server_error", "The server was restarted while the run was in progress.")
 INTERNAL_FAULT = RunError("server_error", "The server had an error while it carried out the run.")
 
 
@@ -61,8 +62,8 @@ class Models(Protocol):
         ...
 
 
-History = Callable[[str, int], Awaitable[list[PastMessage]]]
-"""Reads the newest n messages of a thread, oldest first."""
+History = Callable[[str, int], Awaitable[list[Past]]]
+"""Reads the newest n messages of a thread, with the tool calls among them, oldest first."""
 
 
 class Place:
@@ -115,6 +116,7 @@ class Executor:
         self._owner = TaskOwner()
         self._flusher = Flusher(journal, flush_s)
         self._running: dict[str, asyncio.Task[Any]] = {}
+        self._cancelled: set[str] = set()
         self._stopping = False
         self.reserved = 0
 
@@ -146,8 +148,13 @@ class Executor:
         task.add_done_callback(lambda _: self._over(spec.run_id))
         return topic
 
+    def topic(self, run_id: str) -> Topic | None:
+        """Return where a run's events are told, None when no task carries it out."""
+        return self._bus.topic(run_id)
+
     def _over(self, run_id: str) -> None:
         self._running.pop(run_id, None)
+        self._cancelled.discard(run_id)
         self._bus.close(run_id)
 
     def abandon(self, run_id: str) -> None:
@@ -168,22 +175,32 @@ class Executor:
                         await asyncio.sleep(ACCEPTANCE_POLL_S)
         await self._owner.close(timeout_s=LAST_WORDS_TIMEOUT_S)
 
+    async def cancel(self, run_id: str) -> bool:
+        """End a run as cancelled and free the model server; False when no task of ours carries it out."""
+        task = self._running.get(run_id)
+        if task is None:
+            return False
+        self._cancelled.add(run_id)
+        task.cancel()
+        await asyncio.wait([task], timeout=LAST_WORDS_TIMEOUT_S)
+        return True
+
     async def _until_over(self, turn: Turn, topic: Topic, has_slot: bool) -> None:
         recorder = Recorder(turn, topic, self._journal, self._flusher)
         try:
-            if turn.status != "queued" and not has_slot:
-                await self._fail(recorder, SERVER_RESTARTED)
-                return
             await self._in_time(turn, recorder, has_slot)
         except LostRun:
             log.info("run was taken or deleted while it ran", extra={"run_id": turn.spec.run_id})
         except ModelFailure as failure:
             await self._fail(recorder, RunError(failure.code, failure.message))
         except TimeoutError:
-            await self._close(recorder, "run_expired", TurnExpired(at=self._clock.now()))
+            await self._close(recorder, "run_expired", TurnExpired(at=self._clock.now(), usage=turn.usage))
         except asyncio.CancelledError:
-            await self._fail(recorder, SERVER_STOPPED)
-            raise
+            if turn.spec.run_id not in self._cancelled:
+                if not turn.rests:
+                    await self._fail(recorder, SERVER_STOPPED)
+                raise
+            await self._close(recorder, "run_cancelled", TurnCancelled(at=self._clock.now(), usage=turn.usage))
         except Exception:
             log.exception("a run met a fault of ours", extra={"run_id": turn.spec.run_id})
             await self._fail(recorder, INTERNAL_FAULT)
@@ -191,50 +208,51 @@ class Executor:
     async def _in_time(self, turn: Turn, recorder: Recorder, has_slot: bool) -> None:
         """Run a turn under its deadline. A record that has begun is finished even when the deadline passes."""
         left_s = turn.spec.expires_at - self._clock.now()
-        try:
-            async with asyncio.timeout(left_s):
+        async with asyncio.timeout(left_s):
+            for attempt in count(1):
                 if not has_slot:
                     await self.slots.take()
-                    has_slot = True
-                if turn.status == "queued":
-                    await recorder.record((TurnStarted(at=self._clock.now()),))
-                await self._ask(turn.spec, recorder)
-        finally:
-            if has_slot:
-                self.slots.give()
+                try:
+                    if turn.status == "queued":
+                        await recorder.record((TurnStarted(at=self._clock.now()),))
+                    await self._ask(turn, recorder)
+                    return
+                except ModelFailure as failure:
+                    pause_s = None if turn.produced else pause_before_retry(failure, attempt)
+                    if pause_s is None:
+                        raise
+                    await recorder.record((TurnRequeued(at=self._clock.now()),))
+                finally:
+                    self.slots.give()
+                has_slot = False
+                await asyncio.sleep(pause_s)
 
-    async def _ask(self, spec: TurnSpec, recorder: Recorder) -> None:
+    async def _ask(self, turn: Turn, recorder: Recorder) -> None:
+        spec = turn.spec
         upstream = await self._models.upstream(spec.model)
         history = await self._history(spec.thread_id, spec.last_messages or self._context_messages)
         prompt = build_prompt(spec.instructions, history, upstream.window)
-        asked = _within(spec, upstream.window)
-        async with aclosing(run_turn(asked, upstream.name, prompt, upstream.model, self._clock)) as batches:
+        asked = what_to_ask(turn, upstream.window)
+        if asked.max_completion_tokens is not None and asked.max_completion_tokens <= 0:
+            spent = TurnIncomplete(at=self._clock.now(), reason="max_completion_tokens", usage=turn.usage)
+            await recorder.record((spent,))
+            return
+        call = run_turn(asked, upstream.name, prompt, upstream.model, self._clock, used=turn.usage)
+        async with aclosing(call) as batches:
             async for batch in batches:
                 await recorder.record(batch)
 
     async def _fail(self, recorder: Recorder, error: RunError) -> None:
-        await self._close(recorder, "run_failed", TurnFailed(at=self._clock.now(), error=error))
+        failed = TurnFailed(at=self._clock.now(), error=error, usage=recorder.turn.usage)
+        await self._close(recorder, "run_failed", failed)
 
-    async def _close(self, recorder: Recorder, reason: MessageCut, end: TurnFailed | TurnExpired) -> None:
+    async def _close(self, recorder: Recorder, reason: MessageCut, end: EarlyEnd) -> None:
         """End a turn early, in its own transaction, also when the task is being cancelled."""
         turn = recorder.turn
         if turn.ended:
             return
-        events: list[TurnEvent] = []
-        if turn.status == "queued" and isinstance(end, TurnFailed):
-            events.append(TurnStarted(at=end.at))
-        if turn.message_open:
-            error = end.error if isinstance(end, TurnFailed) else None
-            events.append(MessageStopped(at=end.at, reason=reason, error=error))
         try:
-            await recorder.record((*events, end))
+            await recorder.record(closing(turn, reason, end))
         except LostRun:
             log.info("run was deleted while it ran", extra={"run_id": turn.spec.run_id})
         log.warning("run ended early", extra={"run_id": turn.spec.run_id, "status": turn.status, "reason": reason})
-
-
-def _within(spec: TurnSpec, window: int | None) -> TurnSpec:
-    """Drop a budget that the window undercuts anyway: vLLM refuses one that is larger than its context."""
-    if window is None or spec.max_completion_tokens is None or spec.max_completion_tokens <= window:
-        return spec
-    return replace(spec, max_completion_tokens=None)

@@ -5,27 +5,38 @@ transaction, refused when another owner has taken the run meanwhile. Reads the e
 from collections.abc import Sequence
 from typing import Any, assert_never
 
+from msgspec.structs import replace
 from sqlalchemy import bindparam, delete, insert, select, update
 
 from app.db.database import Database, ReadTx, WriteTx
 from app.db.tables import MessageRow, RunEventsRow, RunRow, StepRow, ThreadRow, table
 from app.engine.events import (
+    ArgumentsAdded,
     MessageFinished,
     MessageStarted,
     MessageStopped,
+    OutputsRequired,
+    OutputsSubmitted,
     TextAdded,
     TokenUsage,
+    ToolCallAdded,
+    ToolCallsStarted,
+    ToolCallsStopped,
+    TurnCancelled,
+    TurnCancelling,
     TurnCompleted,
+    TurnEnded,
     TurnEvent,
     TurnExpired,
     TurnFailed,
     TurnIncomplete,
     TurnQueued,
+    TurnRequeued,
     TurnStarted,
     decode_events,
     encode_events,
 )
-from app.engine.turn import Stamped, Turn
+from app.engine.turn import Stamped, Turn, TurnSpec
 from app.kit.wire import to_json
 
 RUNS, THREADS, MESSAGES = table(RunRow), table(ThreadRow), table(MessageRow)
@@ -48,8 +59,30 @@ _END_RUN = (
         usage=bindparam("tokens"),
         last_error=bindparam("error"),
         incomplete_reason=bindparam("reason"),
+        required_action=None,
     )
 )
+_WAIT_FOR_OUTPUTS = (
+    update(RUNS)
+    .where(RUNS.c.id == bindparam("run"), RUNS.c.fence == bindparam("held"), RUNS.c.ended_at.is_(None))
+    .values(status=bindparam("reached"), required_action=bindparam("action"))
+)
+_REQUEUE_RUN = (
+    update(RUNS)
+    .where(RUNS.c.id == bindparam("run"), RUNS.c.fence == bindparam("held"), RUNS.c.ended_at.is_(None))
+    .values(status="queued", started_at=None)
+)
+_TAKE_OVER = (
+    update(RUNS)
+    .where(RUNS.c.id == bindparam("run"), RUNS.c.fence == bindparam("held"), RUNS.c.ended_at.is_(None))
+    .values(fence=RUNS.c.fence + 1)
+)
+_DROP_UNFINISHED_MESSAGES = delete(MESSAGES).where(
+    MESSAGES.c.thread_id == bindparam("thread"),
+    MESSAGES.c.run_id == bindparam("run"),
+    MESSAGES.c.status == "in_progress",
+)
+_DROP_UNFINISHED_STEPS = delete(STEPS).where(STEPS.c.run_id == bindparam("run"), STEPS.c.status == "in_progress")
 _HOLD_RUN = select(RUNS.c.id).where(
     RUNS.c.id == bindparam("run"), RUNS.c.fence == bindparam("held"), RUNS.c.ended_at.is_(None)
 )
@@ -86,6 +119,16 @@ _END_STEP = (
         last_error=bindparam("error"),
     )
 )
+_DETAIL_STEP = (
+    update(STEPS)
+    .where(STEPS.c.id == bindparam("step"))
+    .values(step_details=bindparam("details"), usage=bindparam("tokens"))
+)
+_FINISH_CALLS = (
+    update(STEPS)
+    .where(STEPS.c.id == bindparam("step"))
+    .values(status="completed", ended_at=bindparam("at"), step_details=bindparam("details"))
+)
 _EVENTS_AFTER = (
     select(EVENTS.c.first_seq, EVENTS.c.events)
     .where(EVENTS.c.run_id == bindparam("run"), EVENTS.c.last_seq > bindparam("seen"))
@@ -93,6 +136,8 @@ _EVENTS_AFTER = (
 )
 
 EMPTY_JSON = "{}"
+
+RunEvent = TurnStarted | OutputsRequired | OutputsSubmitted | TurnCancelling | TurnRequeued | TurnEnded
 
 
 class LostRun(Exception):
@@ -118,6 +163,28 @@ class Journal:
     async def events_after(self, run_id: str, seq: int) -> list[Stamped]:
         """Read a run's journalled events with numbers above `seq`."""
         return await self._database.read(lambda tx: _events_after(tx, run_id, seq))
+
+
+def take_over(tx: WriteTx, spec: TurnSpec) -> TurnSpec:
+    """Make this process the owner of a run that another left: from now on the other's writes are refused."""
+    if not tx.run(_TAKE_OVER, {"run": spec.run_id, "held": spec.fence}):
+        raise LostRun(spec.run_id)
+    return replace(spec, fence=spec.fence + 1)
+
+
+def append_in(tx: WriteTx, turn: Turn, events: Sequence[TurnEvent]) -> list[Stamped]:
+    """Number events of a turn that no task carries out and put them on disk, in a transaction that is open already.
+
+    Raises IllegalTransition and LostRun.
+    """
+    stamped = turn.stamp(events)
+    _Entry(turn).write(tx, stamped)
+    return stamped
+
+
+def past_of(tx: ReadTx, run_id: str) -> list[Stamped]:
+    """Read every event of a run that has not ended."""
+    return _events_after(tx, run_id, 0)
 
 
 def _write_together(tx: WriteTx, entries: "Sequence[tuple[_Entry, Sequence[Stamped]]]") -> set[str]:
@@ -158,7 +225,8 @@ class _Entry:
     def __init__(self, turn: Turn) -> None:
         self.spec = turn.spec
         self.status = turn.status
-        self.text = "".join(turn.text) if turn.ended else ""
+        self.text = "" if turn.message_open else "".join(turn.text)
+        self.calls = list(turn.calls)
         self.step_id = turn.step_id
         self.message_id = turn.message_id
         self.at = turn.spec.expires_at
@@ -173,12 +241,9 @@ class _Entry:
 
     def _apply(self, tx: WriteTx, event: TurnEvent) -> bool:
         """Carry out one event; return whether that proved that the run is still ours."""
-        if not isinstance(event, TextAdded):
+        if not isinstance(event, TextAdded | ToolCallAdded | ArgumentsAdded):
             self.at = event.at
         match event:
-            case TurnStarted():
-                self._hold(tx.run(_START_RUN, self._run_params(event.at, "in_progress")))
-                return True
             case MessageStarted():
                 self._start_message(tx, event)
             case MessageFinished():
@@ -186,14 +251,53 @@ class _Entry:
                 self._end_step(tx, event.at, "completed", event.usage, None)
             case MessageStopped():
                 self._stop_message(tx, event)
-            case TurnCompleted() | TurnIncomplete() | TurnFailed() | TurnExpired():
-                self._end_run(tx, event)
-                return True
-            case TextAdded() | TurnQueued():
+            case ToolCallsStarted():
+                self._start_calls(tx, event)
+            case ToolCallsStopped():
+                error = to_json(event.error) if event.error is not None else None
+                self._end_step(tx, event.at, step_status(event), None, error)
+            case TextAdded() | ToolCallAdded() | ArgumentsAdded() | TurnQueued():
                 pass
             case _:
-                assert_never(event)
+                self._apply_to_run(tx, event)
+                return True
         return False
+
+    def _apply_to_run(self, tx: WriteTx, event: RunEvent) -> None:
+        """Carry out an event that changes the run's own row. Raises LostRun when it is no longer ours."""
+        match event:
+            case TurnStarted():
+                self._hold(tx.run(_START_RUN, self._run_params(event.at, "in_progress")))
+            case OutputsRequired():
+                self._wait_for_outputs(tx, event)
+            case OutputsSubmitted():
+                self._hold(tx.run(_WAIT_FOR_OUTPUTS, self._run_params(event.at, "queued") | {"action": None}))
+                tx.run(_FINISH_CALLS, {"step": self.step_id, "at": event.at, "details": self._call_details()})
+            case TurnCancelling():
+                self._hold(tx.run(_WAIT_FOR_OUTPUTS, self._run_params(event.at, "cancelling") | {"action": None}))
+            case TurnRequeued():
+                self._hold(tx.run(_REQUEUE_RUN, self._run_params(event.at, "queued")))
+                tx.run(_DROP_UNFINISHED_MESSAGES, {"thread": self.spec.thread_id, "run": self.spec.run_id})
+                tx.run(_DROP_UNFINISHED_STEPS, {"run": self.spec.run_id})
+            case TurnCompleted() | TurnIncomplete() | TurnFailed() | TurnExpired() | TurnCancelled():
+                self._end_run(tx, event)
+            case _:
+                assert_never(event)
+
+    def _start_calls(self, tx: WriteTx, event: ToolCallsStarted) -> None:
+        details = to_json({"type": "tool_calls", "tool_calls": []})
+        step = {"id": event.step_id, "type": "tool_calls", "step_details": details}
+        tx.run(_ADD_STEP, self._made(tx, event.at) | step)
+
+    def _wait_for_outputs(self, tx: WriteTx, event: OutputsRequired) -> None:
+        calls = {"tool_calls": [call.requirement() for call in self.calls]}
+        action = to_json({"type": "submit_tool_outputs", "submit_tool_outputs": calls})
+        self._hold(tx.run(_WAIT_FOR_OUTPUTS, self._run_params(event.at, "requires_action") | {"action": action}))
+        params = {"step": self.step_id, "details": self._call_details(), "tokens": to_json(event.usage)}
+        tx.run(_DETAIL_STEP, params)
+
+    def _call_details(self) -> str:
+        return to_json({"type": "tool_calls", "tool_calls": [call.detail() for call in self.calls]})
 
     def _hold(self, touched: int) -> None:
         if touched != 1:
@@ -202,20 +306,24 @@ class _Entry:
     def _run_params(self, at: int, reached: str | None) -> dict[str, Any]:
         return {"run": self.spec.run_id, "held": self.spec.fence, "reached": reached, "at": at}
 
-    def _start_message(self, tx: WriteTx, event: MessageStarted) -> None:
+    def _made(self, tx: WriteTx, at: int) -> dict[str, Any]:
+        """Take the thread's next position for what the model makes; return what its row has in any case."""
         row = tx.first(_NEXT_POSITION, {"thread": self.spec.thread_id})
         if row is None:
             raise LostRun(self.spec.run_id)
-        made = {
+        return {
             "project_id": self.spec.project_id,
             "thread_id": self.spec.thread_id,
             "assistant_id": self.spec.assistant_id,
             "run_id": self.spec.run_id,
-            "created_at": event.at,
+            "created_at": at,
             "position": row.last_position,
             "status": "in_progress",
             "metadata": EMPTY_JSON,
         }
+
+    def _start_message(self, tx: WriteTx, event: MessageStarted) -> None:
+        made = self._made(tx, event.at)
         message = {"id": event.message_id, "role": "assistant", "content": "[]", "attachments": "[]"}
         tx.run(_ADD_MESSAGE, made | message)
         details = {"type": "message_creation", "message_creation": {"message_id": event.message_id}}
@@ -248,7 +356,7 @@ class _Entry:
         tokens = to_json(usage) if usage is not None else None
         tx.run(_END_STEP, {"step": self.step_id, "reached": reached, "at": at, "tokens": tokens, "error": error})
 
-    def _end_run(self, tx: WriteTx, event: TurnCompleted | TurnIncomplete | TurnFailed | TurnExpired) -> None:
+    def _end_run(self, tx: WriteTx, event: TurnEnded) -> None:
         params = self._run_params(event.at, self.status) | {
             "tokens": to_json(event.usage),
             "error": to_json(event.error) if isinstance(event, TurnFailed) else None,
@@ -258,8 +366,8 @@ class _Entry:
         tx.run(_UNLOCK_THREAD, {"thread": self.spec.thread_id, "run": self.spec.run_id})
 
 
-def step_status(event: MessageStopped) -> str:
-    """Return how the step of a message that was stopped ends."""
+def step_status(event: MessageStopped | ToolCallsStopped) -> str:
+    """Return how the step of a message or of calls that were stopped ends."""
     match event.reason:
         case "max_tokens" | "content_filter":
             return "completed"

@@ -1,23 +1,28 @@
-"""One turn of a model, as an async generator of batches of events. Knows no database, no HTTP server, no surface.
+"""One model call of a turn, as an async generator of batches of events. Knows no database, no HTTP server, no surface.
 
 The events of a batch happened together: they are journalled in one transaction and told in one go.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
 from app.engine.events import (
+    ArgumentsAdded,
     MessageFinished,
     MessageStarted,
     MessageStopped,
+    OutputsRequired,
     TextAdded,
     TokenUsage,
+    ToolCallAdded,
+    ToolCallsStarted,
+    ToolCallsStopped,
     TurnCompleted,
     TurnEvent,
     TurnIncomplete,
 )
 from app.engine.turn import TurnSpec
-from app.inference.chunks import Chunk, Usage
+from app.inference.chunks import Chunk, ToolCallPiece, Usage
 from app.inference.client import ChatModel, ChatRequest
 from app.inference.failures import ModelBroke
 from app.kit.clock import Clock
@@ -27,60 +32,111 @@ Batch = tuple[TurnEvent, ...]
 
 # OpenAI takes 0, "only the likeliest token"; vLLM takes only what is above 0.
 LEAST_TOP_P = 1e-6
+NOTHING_USED = TokenUsage()
 
 
 async def run_turn(
-    spec: TurnSpec, name: str, prompt: list[dict[str, Any]], model: ChatModel, clock: Clock
+    spec: TurnSpec,
+    name: str,
+    prompt: list[dict[str, Any]],
+    model: ChatModel,
+    clock: Clock,
+    *,
+    used: TokenUsage = NOTHING_USED,
 ) -> AsyncGenerator[Batch, None]:
-    """Ask the model, by the name its server knows, and yield what happens in a started turn, to its end.
+    """Ask the model, by the name its server knows; yield what happens until the turn ends or waits for outputs.
 
-    Raises ModelFailure.
+    `used` is what earlier calls of the turn took. Raises ModelFailure.
     """
+    answer = Answer(clock, used)
     async with model.stream(_request(spec, name, prompt)) as batches:
-        # No tools are offered, so the answer is one message: it can be opened while the model reads the prompt.
-        yield (MessageStarted(at=clock.now(), step_id=new_id("step"), message_id=new_id("msg")),)
-        answer = Answer()
+        if not spec.tools:
+            # The answer can only be a message: it is opened while the model still reads the prompt.
+            yield tuple(answer.open_message())
         async for chunks in batches:
-            added = tuple(TextAdded(text=text) for chunk in chunks for text in answer.read(chunk))
-            if added:
-                yield added
-    yield answer.ending(clock.now())
+            events = tuple(event for chunk in chunks for event in answer.read(chunk))
+            for batch in _apart(events):
+                yield batch
+    yield answer.ending()
+
+
+def _apart(events: Batch) -> Iterator[Batch]:
+    """Keep a message that ended apart from the tool calls that follow it, so that each batch is of one kind."""
+    start = 0
+    for position, event in enumerate(events):
+        if isinstance(event, MessageFinished):
+            if position > start:
+                yield events[start:position]
+            yield (event,)
+            start = position + 1
+    if start < len(events):
+        yield events[start:]
 
 
 class Answer:
-    """Adds up the chunks of one model call."""
+    """Turns the chunks of one model call into events."""
 
-    __slots__ = ("finish_reason", "usage")
+    def __init__(self, clock: Clock, used: TokenUsage = NOTHING_USED) -> None:
+        self._clock = clock
+        self._used = used
+        self._finish_reason: str | None = None
+        self._usage = TokenUsage()
+        self._in_message = False
+        self._calls: dict[int, int] = {}
 
-    def __init__(self) -> None:
-        self.finish_reason: str | None = None
-        self.usage = TokenUsage()
+    def open_message(self) -> Iterator[TurnEvent]:
+        """Begin a message."""
+        self._in_message = True
+        yield MessageStarted(at=self._clock.now(), step_id=new_id("step"), message_id=new_id("msg"))
 
-    def read(self, chunk: Chunk) -> list[str]:
-        """Take a chunk in; return the text it adds."""
+    def read(self, chunk: Chunk) -> Iterator[TurnEvent]:
+        """Take a chunk in; yield what it adds."""
         if chunk.usage is not None:
-            self.usage = usage_of(chunk.usage)
-        texts = []
+            self._usage = usage_of(chunk.usage)
         for choice in chunk.choices:
             if choice.finish_reason is not None:
-                self.finish_reason = choice.finish_reason
+                self._finish_reason = choice.finish_reason
             text = choice.delta.content or choice.delta.refusal
-            if text:
-                texts.append(text)
-        return texts
+            if text and not self._calls:
+                if not self._in_message:
+                    yield from self.open_message()
+                yield TextAdded(text=text)
+            for piece in choice.delta.tool_calls or ():
+                yield from self._read_call(piece)
 
-    def ending(self, at: int) -> Batch:
-        """Return the events that end the turn. Raises ModelBroke when the server never said that it finished."""
-        match self.finish_reason:
-            case None:
-                raise ModelBroke("The model server ended its answer without a finish reason.")
-            case "length":
-                return (
-                    MessageStopped(at=at, reason="max_tokens", usage=self.usage),
-                    TurnIncomplete(at=at, reason="max_completion_tokens", usage=self.usage),
-                )
-            case _:
-                return MessageFinished(at=at, usage=self.usage), TurnCompleted(at=at, usage=self.usage)
+    def _read_call(self, piece: ToolCallPiece) -> Iterator[TurnEvent]:
+        """Take a piece of a call in. Servers number calls as they like; ours go from 0, under ids of our own."""
+        function = piece.function
+        if piece.index not in self._calls:
+            if not self._calls:
+                yield from self._begin_calls()
+            self._calls[piece.index] = len(self._calls)
+            name = function.name if function is not None and function.name else ""
+            yield ToolCallAdded(index=self._calls[piece.index], id=new_id("call"), name=name)
+        if function is not None and function.arguments:
+            yield ArgumentsAdded(index=self._calls[piece.index], text=function.arguments)
+
+    def _begin_calls(self) -> Iterator[TurnEvent]:
+        if self._in_message:  # the model said something first: that is a message of its own
+            self._in_message = False
+            yield MessageFinished(at=self._clock.now(), usage=TokenUsage())
+        yield ToolCallsStarted(at=self._clock.now(), step_id=new_id("step"))
+
+    def ending(self) -> Batch:
+        """Return the events that end the call. Raises ModelBroke when the server never said that it finished."""
+        at, total = self._clock.now(), self._used + self._usage
+        if self._finish_reason is None:
+            raise ModelBroke("The model server ended its answer without a finish reason.")
+        if self._calls and self._finish_reason != "length":  # vLLM says "stop" after a named choice
+            return (OutputsRequired(at=at, usage=self._usage),)
+        if self._calls:
+            cut = (ToolCallsStopped(at=at, reason="max_tokens"),)
+            return (*cut, TurnIncomplete(at=at, reason="max_completion_tokens", usage=total))
+        opened = () if self._in_message else tuple(self.open_message())
+        if self._finish_reason == "length":
+            stopped = MessageStopped(at=at, reason="max_tokens", usage=self._usage)
+            return (*opened, stopped, TurnIncomplete(at=at, reason="max_completion_tokens", usage=total))
+        return (*opened, MessageFinished(at=at, usage=self._usage), TurnCompleted(at=at, usage=total))
 
 
 def usage_of(usage: Usage) -> TokenUsage:
@@ -97,4 +153,7 @@ def _request(spec: TurnSpec, name: str, prompt: list[dict[str, Any]]) -> ChatReq
         max_tokens=spec.max_completion_tokens,
         response_format=spec.response_format,
         reasoning_effort=spec.reasoning_effort,
+        tools=spec.tools or None,
+        tool_choice=spec.tool_choice if spec.tools else None,
+        parallel_tool_calls=False if spec.tools and not spec.parallel_tool_calls else None,
     )

@@ -7,7 +7,7 @@ and flushed soon, for all running turns in one commit: a crash loses them togeth
 import asyncio
 
 from app.engine.bus import Topic
-from app.engine.events import MessageStarted, TextAdded
+from app.engine.events import Pieces
 from app.engine.journal import Journal, LostRun
 from app.engine.loop import Batch
 from app.engine.turn import Stamped, Turn
@@ -35,7 +35,7 @@ class Recorder:
         if self.lost:
             raise LostRun(self.turn.spec.run_id)
         stamped = self.turn.stamp(batch)
-        if isinstance(batch[-1], TextAdded | MessageStarted):
+        if isinstance(batch[-1], Pieces):
             self._pending += stamped
             self._topic.publish(stamped)
             self._flusher.mark(self)

@@ -5,7 +5,21 @@ from typing import Any
 
 from msgspec import Struct
 
-from app.engine.events import MessageFinished, MessageStarted, MessageStopped, TextAdded, TurnEvent
+from app.engine.events import (
+    ArgumentsAdded,
+    MessageFinished,
+    MessageStarted,
+    MessageStopped,
+    OutputsRequired,
+    OutputsSubmitted,
+    TextAdded,
+    TokenUsage,
+    ToolCallAdded,
+    ToolCallsStarted,
+    ToolCallsStopped,
+    TurnEvent,
+    TurnRequeued,
+)
 from app.engine.lifecycle import ENDED, Status, advance
 
 
@@ -26,6 +40,9 @@ class TurnSpec(Struct, frozen=True, kw_only=True):
     response_format: dict[str, Any] | None = None
     reasoning_effort: str | None = None
     last_messages: int | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: Any = None
+    parallel_tool_calls: bool = True
 
 
 class Stamped(Struct, frozen=True):
@@ -35,8 +52,29 @@ class Stamped(Struct, frozen=True):
     event: TurnEvent
 
 
+class Call:
+    """A tool call as it grows, and its output once the client sent it."""
+
+    __slots__ = ("arguments", "id", "name", "output")
+
+    def __init__(self, id: str, name: str) -> None:  # noqa: A002 - the wire's name
+        self.id = id
+        self.name = name
+        self.arguments = ""
+        self.output: str | None = None
+
+    def detail(self) -> dict[str, Any]:
+        """Return the call as a step's details hold it."""
+        function = {"name": self.name, "arguments": self.arguments, "output": self.output}
+        return {"type": "function", "id": self.id, "function": function}
+
+    def requirement(self) -> dict[str, Any]:
+        """Return the call as a run's required action holds it."""
+        return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": self.arguments}}
+
+
 class Turn:
-    """The moving part: status, the newest number, and the message that is being made. Rebuilt by its own events."""
+    """The moving part: status, the newest number, the step that is being made. Rebuilt by its own events."""
 
     def __init__(self, spec: TurnSpec, past: Sequence[Stamped]) -> None:
         self.spec = spec
@@ -45,7 +83,11 @@ class Turn:
         self.step_id: str | None = None
         self.message_id: str | None = None
         self.message_open = False
+        self.tools_open = False
+        self.rounds = 0
         self.text: list[str] = []
+        self.calls: list[Call] = []
+        self.usage = TokenUsage()
         for stamped in past:
             self._take(stamped.event)
 
@@ -53,6 +95,16 @@ class Turn:
     def ended(self) -> bool:
         """Tell whether nothing more can happen."""
         return self.status in ENDED
+
+    @property
+    def rests(self) -> bool:
+        """Tell whether nothing more happens without the client."""
+        return self.ended or self.status == "requires_action"
+
+    @property
+    def produced(self) -> bool:
+        """Tell whether the model has said anything in the step that is open."""
+        return self.tools_open or (self.message_open and bool(self.text))
 
     def stamp(self, events: Sequence[TurnEvent]) -> list[Stamped]:
         """Take events in and number them. Raises IllegalTransition."""
@@ -64,11 +116,35 @@ class Turn:
         match event:
             case TextAdded():
                 self.text.append(event.text)
+            case ArgumentsAdded():
+                self.calls[event.index].arguments += event.text
             case MessageStarted():
                 self.step_id, self.message_id, self.message_open = event.step_id, event.message_id, True
                 self.text.clear()
             case MessageFinished() | MessageStopped():
                 self.message_open = False
+            case ToolCallsStarted():
+                self.step_id, self.tools_open = event.step_id, True
+                self.calls = []
+            case ToolCallAdded():
+                self.calls.append(Call(event.id, event.name))
+            case _:
+                self._take_rarer(event)
+        return Stamped(self.last_seq, event)
+
+    def _take_rarer(self, event: TurnEvent) -> None:
+        match event:
+            case OutputsRequired():
+                self.usage += event.usage
+            case OutputsSubmitted():
+                self.tools_open = False
+                self.rounds += 1
+                for call in self.calls:
+                    call.output = event.outputs.get(call.id)
+            case ToolCallsStopped():
+                self.tools_open = False
+            case TurnRequeued():
+                self.message_open = self.tools_open = False
+                self.text.clear()
             case _:
                 pass
-        return Stamped(self.last_seq, event)

@@ -7,7 +7,7 @@ from sqlalchemy import Row, and_, bindparam, delete, insert, select, update
 
 from app.db.database import ReadTx, WriteTx
 from app.db.repository import read_page
-from app.db.tables import MessageRow, ThreadRow, table
+from app.db.tables import MessageRow, StepRow, ThreadRow, table
 from app.errors import InvalidRequest, NotFound
 from app.kit.ids import new_id
 from app.kit.pages import Page, PageQuery
@@ -15,7 +15,7 @@ from app.kit.wire import to_json
 from app.messages.content import parts_of
 from app.messages.schemas import CreateMessage, Message, message_of
 
-MESSAGES, THREADS = table(MessageRow), table(ThreadRow)
+MESSAGES, STEPS, THREADS = table(MessageRow), table(StepRow), table(ThreadRow)
 
 _ADD = insert(MESSAGES)
 _FIND = select(MESSAGES).where(
@@ -43,9 +43,20 @@ _TAKE_POSITIONS = (
     .returning(THREADS.c.last_position)
 )
 _NEWEST = (
-    select(MESSAGES.c.role, MESSAGES.c.content)
+    select(MESSAGES.c.position, MESSAGES.c.role, MESSAGES.c.content)
     .where(MESSAGES.c.thread_id == bindparam("thread"), MESSAGES.c.status != "in_progress")
     .order_by(MESSAGES.c.position.desc())
+    .limit(bindparam("count"))
+)
+_NEWEST_CALLS = (
+    select(STEPS.c.position, STEPS.c.step_details)
+    .where(
+        STEPS.c.thread_id == bindparam("thread"),
+        STEPS.c.type == "tool_calls",
+        STEPS.c.status == "completed",
+        STEPS.c.position > bindparam("low"),
+    )
+    .order_by(STEPS.c.position.desc())
     .limit(bindparam("count"))
 )
 
@@ -147,6 +158,12 @@ def message_columns(project_id: str, thread_id: str, body: CreateMessage, at: in
     }
 
 
-def newest(tx: ReadTx, thread_id: str, count: int) -> list[Row[Any]]:
-    """Return role and content of a thread's newest messages, oldest first. One query, whatever the thread's length."""
-    return list(reversed(tx.all(_NEWEST, {"thread": thread_id, "count": count})))
+def newest(tx: ReadTx, thread_id: str, count: int) -> tuple[list[Row[Any]], list[Row[Any]]]:
+    """Return a thread's newest messages and the tool calls made since the oldest of them, each oldest first.
+
+    Two queries, whatever the thread's length.
+    """
+    messages = list(reversed(tx.all(_NEWEST, {"thread": thread_id, "count": count})))
+    low = messages[0].position if messages else 0
+    calls = list(reversed(tx.all(_NEWEST_CALLS, {"thread": thread_id, "low": low, "count": count})))
+    return messages, calls

@@ -1,12 +1,15 @@
 """Rules of messages, and the history that the engine shows the model."""
 
+from operator import itemgetter
+
 from msgspec import UNSET
 
 from app.db.database import Database
 from app.db.tables import row_of
-from app.engine.context import PastMessage
+from app.engine.context import Past, PastMessage
 from app.kit.clock import Clock
 from app.kit.pages import Page, PageQuery
+from app.messages.calls import calls_of
 from app.messages.content import chat_content, decode_parts
 from app.messages.repository import MessageReader, MessageWriter, newest
 from app.messages.schemas import CreateMessage, Message, MessageDeleted, UpdateMessage, message_of
@@ -49,7 +52,11 @@ class MessageService:
         await self._database.write(lambda tx: MessageWriter(tx, project_id).delete(thread_id, message_id))
         return MessageDeleted(id=message_id)
 
-    async def history(self, thread_id: str, count: int) -> list[PastMessage]:
-        """Return a thread's newest messages as the model reads them, oldest first."""
-        rows = await self._database.read(lambda tx: newest(tx, thread_id, count))
-        return [PastMessage(row.role, chat_content(decode_parts(row.content))) for row in rows]
+    async def history(self, thread_id: str, count: int) -> list[Past]:
+        """Return a thread's newest messages and the tool calls among them as the model reads them, oldest first."""
+        messages, calls = await self._database.read(lambda tx: newest(tx, thread_id, count))
+        said: list[tuple[int, Past]] = [
+            (row.position, PastMessage(row.role, chat_content(decode_parts(row.content)))) for row in messages
+        ]
+        done: list[tuple[int, Past]] = [(row.position, calls_of(row.step_details)) for row in calls]
+        return [past for _, past in sorted(said + done, key=itemgetter(0))]

@@ -6,8 +6,9 @@ from litestar.params import FromPath, JSONBody
 from litestar.response import Stream
 
 from app.kit.pages import Page, PageQuery
-from app.runs.schemas import CreateRun, CreateThreadAndRun, Run, RunStep, UpdateRun
-from app.runs.service import RunService
+from app.runs.rows import unavailable_tools
+from app.runs.schemas import CreateRun, CreateThreadAndRun, Run, RunStep, SubmitOutputs, UpdateRun
+from app.runs.service import RunService, StartedRun
 from app.web.bodies import WireBody
 from app.web.events import event_stream
 from app.web.queries import require_id
@@ -32,7 +33,7 @@ class RunsController(Controller):
         if data.thread is not None and data.thread.assistant_id is not None:
             require_id("thread.assistant_id", data.thread.assistant_id, "asst")
         started = await runs.create_with_thread(project_id, data)
-        return event_stream(runs.stream(started)) if data.stream else Response(started.run)
+        return _answer(runs, started, stream=data.stream)
 
     @post("/{thread_id:str}/runs", dto=WireBody[CreateRun], status_code=200, operation_id="createRun")
     async def create(
@@ -47,7 +48,7 @@ class RunsController(Controller):
         if data.assistant_id is not None:
             require_id("assistant_id", data.assistant_id, "asst")
         started = await runs.create(project_id, thread_id, data)
-        return event_stream(runs.stream(started)) if data.stream else Response(started.run)
+        return _answer(runs, started, stream=data.stream)
 
     @get("/{thread_id:str}/runs", operation_id="listRuns")
     async def page(
@@ -91,6 +92,50 @@ class RunsController(Controller):
         _require_ids(thread_id, run_id)
         return Response(await runs.update(project_id, thread_id, run_id, data))
 
+    @post(
+        "/{thread_id:str}/runs/{run_id:str}/submit_tool_outputs",
+        dto=WireBody[SubmitOutputs],
+        status_code=200,
+        operation_id="submitToolOuputsToRun",
+    )
+    async def submit_tool_outputs(
+        self,
+        project_id: NamedDependency[str],
+        runs: NamedDependency[RunService],
+        thread_id: FromPath[str],
+        run_id: FromPath[str],
+        data: JSONBody[SubmitOutputs],
+    ) -> Response[Run] | Stream:
+        """Submit the outputs of every tool call that a run waits for. With `stream` the answer is an event stream."""
+        _require_ids(thread_id, run_id)
+        started = await runs.submit_outputs(project_id, thread_id, run_id, data)
+        return _answer(runs, started, stream=data.stream)
+
+    @post("/{thread_id:str}/runs/{run_id:str}/cancel", status_code=200, operation_id="cancelRun")
+    async def cancel(
+        self,
+        project_id: NamedDependency[str],
+        runs: NamedDependency[RunService],
+        thread_id: FromPath[str],
+        run_id: FromPath[str],
+    ) -> Response[Run]:
+        """Stop a run that has not ended. What it has answered so far is kept as an incomplete message."""
+        _require_ids(thread_id, run_id)
+        return Response(await runs.cancel(project_id, thread_id, run_id))
+
+    @get("/{thread_id:str}/runs/{run_id:str}/events", operation_id="streamRunEvents")
+    async def events(
+        self,
+        project_id: NamedDependency[str],
+        runs: NamedDependency[RunService],
+        after_event: NamedDependency[int],
+        thread_id: FromPath[str],
+        run_id: FromPath[str],
+    ) -> Response[Run] | Stream:
+        """Replay a run's events and go on live. `id:` lines number them; `after` or `Last-Event-ID` resumes."""
+        _require_ids(thread_id, run_id)
+        return event_stream(await runs.events(project_id, thread_id, run_id, after_event))
+
     @get("/{thread_id:str}/runs/{run_id:str}/steps", operation_id="listRunSteps")
     async def steps(
         self,
@@ -117,6 +162,15 @@ class RunsController(Controller):
         _require_ids(thread_id, run_id)
         require_id("step_id", step_id, "step")
         return Response(await runs.step(project_id, thread_id, run_id, step_id))
+
+
+def _answer(runs: RunService, started: StartedRun, *, stream: bool | None) -> Response[Run] | Stream:
+    """Answer with the run or its events; a header names the tools that the model is not offered."""
+    missing = unavailable_tools(started.run)
+    headers = {"x-unavailable-tools": ", ".join(missing)} if missing else {}
+    if stream:
+        return event_stream(runs.stream(started), headers)
+    return Response(started.run, headers=headers)
 
 
 def _require_ids(thread_id: str, run_id: str) -> None:

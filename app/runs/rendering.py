@@ -10,24 +10,45 @@ import msgspec
 from msgspec.structs import replace
 
 from app.engine.events import (
+    ArgumentsAdded,
     MessageFinished,
     MessageStarted,
     MessageStopped,
+    OutputsRequired,
+    OutputsSubmitted,
     TextAdded,
+    ToolCallAdded,
+    ToolCallsStarted,
+    ToolCallsStopped,
+    TurnCancelled,
+    TurnCancelling,
     TurnCompleted,
+    TurnEnded,
     TurnEvent,
     TurnExpired,
     TurnFailed,
     TurnIncomplete,
     TurnQueued,
+    TurnRequeued,
     TurnStarted,
 )
-from app.engine.journal import step_status
-from app.engine.turn import Stamped
+from app.engine.journal import RunEvent, step_status
+from app.engine.turn import Call, Stamped
 from app.messages.content import TextPart, TextValue
 from app.messages.schemas import Message, MessageIncompleteDetails
 from app.runs.rows import last_error_of, step_error_of
-from app.runs.schemas import IncompleteDetails, MadeMessage, MessageCreationDetails, Run, RunStep
+from app.runs.schemas import (
+    IncompleteDetails,
+    MadeMessage,
+    MessageCreationDetails,
+    RequiredAction,
+    RequiredToolCall,
+    Run,
+    RunStep,
+    StepFunctionCall,
+    SubmitToolOutputs,
+    ToolCallsDetails,
+)
 from app.web.events import frame
 
 encode = msgspec.json.Encoder().encode
@@ -41,20 +62,24 @@ class RunStream:
         self._step: RunStep | None = None
         self._message: Message | None = None
         self._text: list[str] = []
+        self._calls: list[Call] = []
         self._delta_head = b""
 
     def feed(self, events: Sequence[Stamped]) -> bytes:
         """Take events in and return their frames."""
         return b"".join(self._frames(stamped.event) for stamped in events)
 
+    def feed_numbered(self, events: Sequence[Stamped], after: int) -> bytes:
+        """Take events in and return the frames of those above a number, each event's last frame with its number."""
+        frames = [(stamped.seq, self._frames(stamped.event)) for stamped in events]
+        return b"".join(data[:-1] + b"id: %d\n\n" % seq for seq, data in frames if seq > after)
+
     def _frames(self, event: TurnEvent) -> bytes:
         match event:
             case TextAdded():
                 return self._delta(event.text)
-            case TurnQueued():
-                return self._run_frame(b"created") + self._run_frame(b"queued")
-            case TurnStarted():
-                return self._run_becomes(status="in_progress", started_at=event.at)
+            case ArgumentsAdded():
+                return self._call_delta(event.index, {"arguments": event.text})
             case MessageStarted():
                 return self._open_message(event)
             case MessageFinished():
@@ -63,20 +88,52 @@ class RunStream:
                 )
             case MessageStopped():
                 return self._stop_message(event)
+            case ToolCallsStarted():
+                return self._open_calls(event)
+            case ToolCallAdded():
+                return self._add_call(event)
+            case ToolCallsStopped():
+                error = step_error_of(event.error) if event.error is not None else None
+                return self._close_step(step_status(event), event.at, last_error=error)
+            case _:
+                return self._run_frames(event)
+
+    def _run_frames(self, event: RunEvent | TurnQueued) -> bytes:
+        """Return the frames of an event that changes the run."""
+        match event:
+            case TurnQueued():
+                return self._run_frame(b"created") + self._run_frame(b"queued")
+            case TurnStarted():
+                return self._run_becomes(status="in_progress", started_at=event.at)
+            case TurnRequeued():
+                self._step = self._message = None
+                return self._run_becomes(status="queued", started_at=None)
+            case OutputsRequired():
+                return self._require_outputs(event)
+            case OutputsSubmitted():
+                return self._take_outputs(event)
+            case TurnCancelling():
+                return self._run_becomes(status="cancelling", required_action=None)
+            case _:
+                return self._end_run(event)
+
+    def _end_run(self, event: TurnEnded) -> bytes:
+        ended: dict[str, Any] = {"usage": event.usage, "required_action": None}
+        match event:
             case TurnCompleted():
-                return self._run_becomes(status="completed", completed_at=event.at, usage=event.usage, expires_at=None)
+                return self._run_becomes(status="completed", completed_at=event.at, expires_at=None, **ended)
             case TurnIncomplete():
                 details = IncompleteDetails(reason=event.reason)
-                return self._run_becomes(
-                    status="incomplete", incomplete_details=details, usage=event.usage, expires_at=None
-                )
+                return self._run_becomes(status="incomplete", incomplete_details=details, expires_at=None, **ended)
             case TurnFailed():
                 error = last_error_of(event.error)
                 return self._run_becomes(
-                    status="failed", failed_at=event.at, last_error=error, usage=event.usage, expires_at=None
+                    status="failed", failed_at=event.at, last_error=error, expires_at=None, **ended
                 )
+            case TurnCancelled():
+                return self._run_becomes(status="cancelled", cancelled_at=event.at, expires_at=None, **ended)
             case TurnExpired():
-                return self._run_becomes(status="expired", usage=event.usage)
+                return self._run_becomes(status="expired", **ended)
             case _:
                 assert_never(event)
 
@@ -87,19 +144,54 @@ class RunStream:
         self.run = replace(self.run, **changes)
         return self._run_frame(self.run.status.encode())
 
+    def _open_step(self, step: RunStep) -> bytes:
+        self._step = step
+        data = encode(step)
+        return frame(b"thread.run.step.created", data) + frame(b"thread.run.step.in_progress", data)
+
     def _open_message(self, event: MessageStarted) -> bytes:
-        self._step = new_step(self.run, event)
+        made = MadeMessage(message_id=event.message_id)
+        step = new_step(self.run, event.step_id, event.at, MessageCreationDetails(message_creation=made))
         self._message = new_message(self.run, event)
         self._text = []
-        step, message = encode(self._step), encode(self._message)
-        return b"".join(
-            (
-                frame(b"thread.run.step.created", step),
-                frame(b"thread.run.step.in_progress", step),
-                frame(b"thread.message.created", message),
-                frame(b"thread.message.in_progress", message),
-            )
+        message = encode(self._message)
+        return (
+            self._open_step(step)
+            + frame(b"thread.message.created", message)
+            + frame(b"thread.message.in_progress", message)
         )
+
+    def _open_calls(self, event: ToolCallsStarted) -> bytes:
+        self._calls = []
+        return self._open_step(new_step(self.run, event.step_id, event.at, ToolCallsDetails(tool_calls=[])))
+
+    def _add_call(self, event: ToolCallAdded) -> bytes:
+        self._calls.append(Call(event.id, event.name))
+        return self._call_delta(event.index, {"name": event.name, "arguments": "", "output": None}, id=event.id)
+
+    def _call_delta(self, index: int, function: dict[str, Any], **identity: str) -> bytes:
+        assert self._step is not None
+        self._calls[index].arguments += function["arguments"]
+        call = {"index": index, **identity, "type": "function", "function": function}
+        details = {"type": "tool_calls", "tool_calls": [call]}
+        delta = {"id": self._step.id, "object": "thread.run.step.delta", "delta": {"step_details": details}}
+        return frame(b"thread.run.step.delta", encode(delta))
+
+    def _require_outputs(self, event: OutputsRequired) -> bytes:
+        assert self._step is not None
+        self._step = replace(self._step, step_details=self._call_details(), usage=event.usage)
+        calls = [msgspec.convert(call.requirement(), RequiredToolCall) for call in self._calls]
+        action = RequiredAction(submit_tool_outputs=SubmitToolOutputs(tool_calls=calls))
+        return self._run_becomes(status="requires_action", required_action=action)
+
+    def _take_outputs(self, event: OutputsSubmitted) -> bytes:
+        for call in self._calls:
+            call.output = event.outputs.get(call.id)
+        closed = self._close_step("completed", event.at, step_details=self._call_details())
+        return closed + self._run_becomes(status="queued", required_action=None)
+
+    def _call_details(self) -> ToolCallsDetails:
+        return ToolCallsDetails(tool_calls=[msgspec.convert(call.detail(), StepFunctionCall) for call in self._calls])
 
     def _delta(self, text: str) -> bytes:
         if not self._text:
@@ -153,17 +245,17 @@ def as_created(run: Run) -> Run:
     )
 
 
-def new_step(run: Run, event: MessageStarted) -> RunStep:
-    """Return the step of a message that begins."""
+def new_step(run: Run, step_id: str, at: int, details: MessageCreationDetails | ToolCallsDetails) -> RunStep:
+    """Return a step that begins."""
     return RunStep(
-        id=event.step_id,
-        created_at=event.at,
+        id=step_id,
+        created_at=at,
         assistant_id=run.assistant_id,
         thread_id=run.thread_id,
         run_id=run.id,
-        type="message_creation",
+        type="message_creation" if isinstance(details, MessageCreationDetails) else "tool_calls",
         status="in_progress",
-        step_details=MessageCreationDetails(message_creation=MadeMessage(message_id=event.message_id)),
+        step_details=details,
         last_error=None,
         expired_at=None,
         cancelled_at=None,

@@ -9,9 +9,17 @@ from app.assistants.repository import AssistantReader
 from app.db.database import ReadTx, WriteTx
 from app.db.repository import read_page
 from app.db.tables import RunRow, StepRow, ThreadRow, row_of, table
-from app.engine.events import TurnQueued, TurnStarted
-from app.engine.journal import record_events
-from app.engine.turn import Stamped
+from app.engine.events import (
+    OutputsSubmitted,
+    TurnCancelled,
+    TurnExpired,
+    TurnQueued,
+    TurnRequeued,
+    TurnStarted,
+)
+from app.engine.journal import append_in, past_of, record_events, take_over
+from app.engine.policy import closing
+from app.engine.turn import Stamped, Turn, TurnSpec
 from app.errors import InvalidRequest, NotFound
 from app.kit.ids import new_id
 from app.kit.pages import Page, PageQuery
@@ -19,8 +27,8 @@ from app.kit.wire import to_json
 from app.messages.repository import MessageWriter
 from app.messages.schemas import CreateMessage
 from app.runs.columns import RunInput, run_columns
-from app.runs.rows import run_of, step_of
-from app.runs.schemas import Run, RunStep
+from app.runs.rows import run_of, spec_of, step_of
+from app.runs.schemas import Run, RunStep, ToolOutput
 from app.threads.repository import ThreadReader
 
 RUNS, STEPS, THREADS = table(RunRow), table(StepRow), table(ThreadRow)
@@ -38,6 +46,9 @@ _FIND = select(RUNS).where(
 _SET_METADATA = update(RUNS).where(RUNS.c.id == bindparam("key")).values(metadata=bindparam("pairs"))
 _FIND_STEP = select(STEPS).where(STEPS.c.id == bindparam("key"), STEPS.c.run_id == bindparam("run"))
 _UNENDED = select(RUNS).where(RUNS.c.ended_at.is_(None)).order_by(RUNS.c.created_at, RUNS.c.id)
+_OVERDUE = select(RUNS).where(
+    RUNS.c.ended_at.is_(None), RUNS.c.status == "requires_action", RUNS.c.expires_at <= bindparam("now")
+)
 _LOCK_THREAD = (
     update(THREADS)
     .where(
@@ -117,6 +128,35 @@ class RunWriter(RunReader):
         record_events(self._write, run_id, accepted, at)
         return row_of(columns), accepted
 
+    def submit(
+        self, thread_id: str, run_id: str, outputs: Sequence[ToolOutput], at: int, *, starts: bool
+    ) -> tuple[Row[Any], list[Stamped]]:
+        """Take every output that a run waits for; return its row and all its events. `starts`: it has a slot.
+
+        Raises NotFound, and InvalidRequest when the run does not wait or other outputs are wanted.
+        """
+        row = self.require(thread_id, run_id)
+        if row.status != "requires_action" or row.expires_at <= at:
+            status = "expired" if row.status == "requires_action" else row.status
+            raise InvalidRequest(f'Runs in status "{status}" do not accept tool outputs.')
+        past = past_of(self._write, run_id)
+        turn = Turn(spec_of(row), past)
+        wanted = [call.id for call in turn.calls]
+        got = [output.tool_call_id for output in outputs]
+        if sorted(wanted) != sorted(str(call_id) for call_id in got):
+            raise InvalidRequest(f"Expected tool outputs for call_ids {wanted}, got {got}")
+        submitted = OutputsSubmitted(at=at, outputs={str(given.tool_call_id): given.output or "" for given in outputs})
+        events = (submitted, TurnStarted(at=at)) if starts else (submitted,)
+        past += append_in(self._write, turn, events)
+        return self.require(thread_id, run_id), past
+
+    def cancel(self, thread_id: str, run_id: str, at: int) -> None:
+        """End a run that no task carries out as cancelled. Raises NotFound."""
+        row = self.require(thread_id, run_id)
+        turn = Turn(spec_of(row), past_of(self._write, run_id))
+        if not turn.ended:
+            append_in(self._write, turn, closing(turn, "run_cancelled", TurnCancelled(at=at, usage=turn.usage)))
+
     def _assistant(self, assistant_id: str | None) -> Row[Any]:
         if assistant_id is None:
             raise InvalidRequest(
@@ -136,3 +176,35 @@ class RunWriter(RunReader):
 def unended(tx: ReadTx) -> Sequence[Row[Any]]:
     """Return every run that has not ended, of all projects, oldest first: what a stopped process left."""
     return tx.all(_UNENDED)
+
+
+def overdue(tx: ReadTx, at: int) -> Sequence[Row[Any]]:
+    """Return the runs that wait for outputs and whose time is up, of all projects."""
+    return tx.all(_OVERDUE, {"now": at})
+
+
+def expire(tx: WriteTx, row: Row[Any], at: int) -> None:
+    """End a run that waited too long as expired."""
+    turn = Turn(spec_of(row), past_of(tx, row.id))
+    if turn.status == "requires_action":
+        append_in(tx, turn, closing(turn, "run_expired", TurnExpired(at=at, usage=turn.usage)))
+
+
+def requeue(tx: WriteTx, row: Row[Any], at: int) -> tuple[TurnSpec, list[Stamped]] | None:
+    """Bring a run that a stopped process left behind to where it can go on; None when nothing is to be carried out.
+
+    An attempt that was under way is given up and its run queued again under a new fence; a cancellation is finished;
+    a run that waits for outputs goes on waiting.
+    """
+    spec, past = take_over(tx, spec_of(row)), past_of(tx, row.id)
+    turn = Turn(spec, past)
+    match turn.status:
+        case "queued":
+            return spec, past
+        case "in_progress":
+            return spec, past + append_in(tx, turn, (TurnRequeued(at=at),))
+        case "cancelling":
+            append_in(tx, turn, closing(turn, "run_cancelled", TurnCancelled(at=at, usage=turn.usage)))
+            return None
+        case _:
+            return None

@@ -7,11 +7,12 @@ from msgspec import json
 from sqlalchemy import Row
 
 from app.assistants.schemas import decode_format, decode_metadata, decode_resources, decode_tools
-from app.assistants.tools import ResponseFormat, shown_resources
+from app.assistants.tools import CodeInterpreterTool, FileSearchTool, FunctionTool, ResponseFormat, shown_resources
 from app.engine.events import RunError, TokenUsage
 from app.engine.lifecycle import ENDED
 from app.engine.turn import TurnSpec
 from app.runs.schemas import (
+    FunctionChoice,
     IncompleteDetails,
     LastError,
     MessageCreationDetails,
@@ -85,7 +86,7 @@ def step_of(row: Row[Any]) -> RunStep:
         failed_at=ended_at.get("failed"),
         completed_at=ended_at.get("completed"),
         metadata=decode_metadata(row.metadata),
-        usage=decode_usage(row.usage) if row.usage else None,
+        usage=decode_usage(row.usage) if row.usage and row.status != "in_progress" else None,
     )
 
 
@@ -119,7 +120,23 @@ def spec_of(row: Row[Any]) -> TurnSpec:
         response_format=chat_format(answer_format),
         reasoning_effort=row.reasoning_effort,
         last_messages=truncation.last_messages if truncation.type == "last_messages" else None,
+        tools=[msgspec.to_builtins(tool) for tool in decode_tools(row.tools) if isinstance(tool, FunctionTool)],
+        tool_choice=chat_choice(decode_choice(row.tool_choice)),
+        parallel_tool_calls=row.parallel_tool_calls,
     )
+
+
+def chat_choice(choice: ToolChoice) -> Any:
+    """Return a tool choice as a chat completion takes it; a tool that the model is not offered cannot be chosen."""
+    if isinstance(choice, str):
+        return choice
+    return msgspec.to_builtins(choice) if isinstance(choice, FunctionChoice) else "auto"
+
+
+def unavailable_tools(run: Run) -> list[str]:
+    """Name the kinds of tools that a run has and the model is not offered."""
+    kinds = {CodeInterpreterTool: "code_interpreter", FileSearchTool: "file_search"}
+    return sorted({kinds[type(tool)] for tool in run.tools if type(tool) in kinds})
 
 
 def chat_format(wanted: ResponseFormat) -> dict[str, Any] | None:

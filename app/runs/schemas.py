@@ -94,6 +94,20 @@ class UpdateRun(Body, kw_only=True, frozen=True):
     metadata: Metadata | UnsetType | None = UNSET
 
 
+class ToolOutput(Body, kw_only=True, frozen=True):
+    """What came of a tool call."""
+
+    tool_call_id: str | None = None
+    output: str | None = None
+
+
+class SubmitOutputs(Body, kw_only=True, frozen=True):
+    """The outputs of every call that a run waits for."""
+
+    tool_outputs: list[ToolOutput]
+    stream: bool | None = None
+
+
 class LastError(Answer, kw_only=True, frozen=True):
     """Why a run failed."""
 

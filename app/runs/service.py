@@ -1,32 +1,39 @@
 """Rules of runs: accepted in one transaction, carried out by the engine, followed by whoever reads."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
+from functools import partial
 from typing import Any
 
 from msgspec import Struct, json
+from msgspec.structs import replace
 from sqlalchemy import Row
 
 from app.db.database import Database, WriteTx
 from app.engine.bus import Topic
+from app.engine.events import OutputsSubmitted
 from app.engine.executor import Executor
 from app.engine.follow import follow
 from app.engine.journal import Journal
 from app.engine.lifecycle import ENDED
 from app.engine.turn import Stamped
-from app.errors import ApiError
+from app.errors import ApiError, InvalidRequest
 from app.kit.clock import Clock
 from app.kit.pages import Page, PageQuery
 from app.runs.columns import input_of
 from app.runs.rendering import RunStream, as_created
-from app.runs.repository import RunReader, RunWriter, unended
+from app.runs.repository import RunReader, RunWriter, expire, overdue, requeue, unended
 from app.runs.rows import run_of, spec_of
-from app.runs.schemas import CreateRun, CreateThreadAndRun, Run, RunStep, UpdateRun
+from app.runs.schemas import CreateRun, CreateThreadAndRun, Run, RunStep, SubmitOutputs, UpdateRun
 from app.threads.repository import ThreadWriter
 from app.threads.schemas import CreateThread, Thread
 from app.web.errors import error_event
 from app.web.events import DONE, PING, frame
 
+log = logging.getLogger(__name__)
+
+EXPIRE_EVERY_S = 1.0
 BROKEN_OFF = "The run's events end here: it was deleted, or the server could not keep it."
 
 Acceptance = tuple[Row[Any], list[Stamped]]
@@ -34,11 +41,13 @@ Accept = Callable[[WriteTx, bool], Acceptance]
 """Commits a run; told whether it starts at once."""
 
 
-class StartedRun(Struct, frozen=True):
-    """A run that was accepted, and where its events are told."""
+class StartedRun(Struct, frozen=True, kw_only=True):
+    """A run that goes on, and where its events are told; `seen` of them are told already."""
 
     run: Run
     topic: Topic
+    past: list[Stamped]
+    seen: int = 0
     thread: Thread | None = None
 
 
@@ -71,8 +80,7 @@ class RunService:
         def accept(tx: WriteTx, starts: bool) -> Acceptance:
             return RunWriter(tx, project_id).accept(thread_id, wanted, messages, at, starts=starts)
 
-        row, topic = await self._start(accept)
-        return StartedRun(as_created(run_of(row)), topic)
+        return await self._start(accept)
 
     async def create_with_thread(self, project_id: str, body: CreateThreadAndRun) -> StartedRun:
         """Create a thread and accept a run over it, in one transaction."""
@@ -85,30 +93,75 @@ class RunService:
             made[:] = [thread]
             return RunWriter(tx, project_id).accept(thread.id, wanted, [], at, starts=starts)
 
-        row, topic = await self._start(accept)
-        return StartedRun(as_created(run_of(row)), topic, made[0])
+        started = await self._start(accept)
+        return replace(started, thread=made[0])
 
-    async def _start(self, accept: Accept) -> tuple[Row[Any], Topic]:
+    async def submit_outputs(self, project_id: str, thread_id: str, run_id: str, body: SubmitOutputs) -> StartedRun:
+        """Take the outputs that a run waits for and hand it to the executor again."""
+        at = self._clock.now()
+
+        def submit(tx: WriteTx, starts: bool) -> Acceptance:
+            return RunWriter(tx, project_id).submit(thread_id, run_id, body.tool_outputs, at, starts=starts)
+
+        started = await self._start(submit)
+        newest = next(stamped.seq for stamped in reversed(started.past) if isinstance(stamped.event, OutputsSubmitted))
+        return replace(started, seen=newest - 1)
+
+    async def cancel(self, project_id: str, thread_id: str, run_id: str) -> Run:
+        """Stop a run, wherever it stands; its answer so far is kept. Raises InvalidRequest when it has ended."""
+        row = await self._database.read(lambda tx: RunReader(tx, project_id).require(thread_id, run_id))
+        if row.status in ENDED:
+            raise InvalidRequest(f"Cannot cancel run with status '{row.status}'.")
+        if not await self._executor.cancel(run_id):
+            at = self._clock.now()
+            await self._database.write(lambda tx: RunWriter(tx, project_id).cancel(thread_id, run_id, at))
+        run = await self.retrieve(project_id, thread_id, run_id)
+        if run.status not in ("cancelled", "cancelling"):
+            raise InvalidRequest(f"Cannot cancel run with status '{run.status}'.")
+        return replace(run, status="cancelling", cancelled_at=None)
+
+    async def _start(self, accept: Accept) -> StartedRun:
         """Commit a run, then submit it. Shielded: a caller that goes away leaves no run that nobody carries out."""
         return await asyncio.shield(self._commit_and_submit(accept))
 
-    async def _commit_and_submit(self, accept: Accept) -> tuple[Row[Any], Topic]:
+    async def _commit_and_submit(self, accept: Accept) -> StartedRun:
         place = self._executor.reserve()
         try:
-            row, accepted = await self._database.write(lambda tx: accept(tx, place.starts))
-            return row, place.submit(spec_of(row), accepted)
+            row, past = await self._database.write(lambda tx: accept(tx, place.starts))
+            topic = place.submit(spec_of(row), past)
+            return StartedRun(run=as_created(run_of(row)), topic=topic, past=past)
         finally:
             place.release()
 
     async def stream(self, started: StartedRun) -> AsyncGenerator[bytes, None]:
         """Render a started run's events as they happen."""
         stream = RunStream(started.run)
+        stream.feed(started.past[: started.seen])
         if started.thread is not None:
             yield frame(b"thread.created", json.encode(started.thread))
-        async for events in follow(self._journal, started.run.id, started.topic, ping_s=self._ping_s):
+        reader = follow(self._journal, started.run.id, started.topic, after=started.seen, ping_s=self._ping_s)
+        async for events in reader:
             yield stream.feed(events) if events else PING
-        if stream.run.status not in ENDED:
+        if stream.run.status not in ENDED and stream.run.required_action is None:
             yield error_event(ApiError(BROKEN_OFF))
+        yield DONE
+
+    async def events(self, project_id: str, thread_id: str, run_id: str, after: int) -> AsyncGenerator[bytes, None]:
+        """Render a run's events above a number: what was, then what comes. Raises NotFound, and InvalidRequest once
+        the events of an ended run are no longer kept.
+        """
+        run = await self.retrieve(project_id, thread_id, run_id)
+        topic = self._executor.topic(run_id)
+        if topic is None and not await self._journal.events_after(run_id, 0):
+            raise InvalidRequest(f"The events of run {run_id} are no longer kept.", code="events_expired")
+        return self._numbered(run, topic, after)
+
+    async def _numbered(self, run: Run, topic: Topic | None, after: int) -> AsyncGenerator[bytes, None]:
+        stream = RunStream(as_created(run))
+        async for events in follow(self._journal, run.id, topic, ping_s=self._ping_s):
+            frames = stream.feed_numbered(events, after) if events else PING
+            if frames:
+                yield frames
         yield DONE
 
     async def page(self, project_id: str, thread_id: str, query: PageQuery) -> Page[Run]:
@@ -136,9 +189,32 @@ class RunService:
         return await self._database.read(lambda tx: RunReader(tx, project_id).step(thread_id, run_id, step_id))
 
     async def take_up_unended(self) -> int:
-        """Hand the runs that a stopped process left behind to the executor; return how many."""
+        """Bring the runs that a stopped process left behind to where they can go on; return how many there were."""
         rows: Sequence[Row[Any]] = await self._database.read(unended)
         for row in rows:
-            past = await self._journal.events_after(row.id, 0)
-            self._executor.resume(spec_of(row), past)
+            taken = await self._database.write(partial(requeue, row=row, at=self._clock.now()))
+            if taken is not None:
+                self._executor.resume(*taken)
         return len(rows)
+
+    async def expire_waiting(self) -> int:
+        """End the runs that waited too long for outputs; return how many."""
+        at = self._clock.now()
+        rows = await self._database.read(lambda tx: overdue(tx, at))
+
+        def expire_all(tx: WriteTx) -> None:
+            for row in rows:
+                expire(tx, row, at)
+
+        if rows:
+            await self._database.write(expire_all)
+        return len(rows)
+
+    async def keep_expiring(self) -> None:
+        """Expire runs until cancelled."""
+        while True:
+            try:
+                await self.expire_waiting()
+            except ApiError:
+                log.warning("overdue runs could not be expired; trying again")
+            await asyncio.sleep(EXPIRE_EVERY_S)

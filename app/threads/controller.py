@@ -4,6 +4,7 @@ from litestar import Controller, Response, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
+from app.kit.pages import Page, PageQuery
 from app.threads.schemas import CreateThread, Thread, ThreadDeleted, UpdateThread
 from app.threads.service import ThreadService
 from app.web.bodies import WireBody
@@ -27,6 +28,17 @@ class ThreadsController(Controller):
         if data.assistant_id is not None:
             require_id("assistant_id", data.assistant_id, "asst")
         return Response(await threads.create(project_id, data))
+
+    @get("/", operation_id="listThreads")
+    async def page(
+        self,
+        project_id: NamedDependency[str],
+        threads: NamedDependency[ThreadService],
+        page_query: NamedDependency[PageQuery],
+        metadata_filter: NamedDependency[dict[str, str]],
+    ) -> Response[Page[Thread]]:
+        """List threads, newest first, which the original could not; `metadata[key]=value` keeps those that have it."""
+        return Response(await threads.page(project_id, page_query, metadata_filter))
 
     @get("/{thread_id:str}", operation_id="getThread")
     async def retrieve(

@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, insert, select, update
+from sqlalchemy import Row, and_, bindparam, delete, insert, select, update
 
 from app.assistants.repository import AssistantReader
 from app.db.database import ReadTx, WriteTx
+from app.db.repository import has_pair, read_page
 from app.db.tables import ThreadRow, row_of, table
 from app.errors import NotFound
 from app.kit.ids import new_id
+from app.kit.pages import Page, PageQuery
 from app.kit.wire import to_json
 from app.messages.repository import MessageWriter
 from app.threads.schemas import CreateThread, Thread, thread_of
@@ -38,6 +40,12 @@ class ThreadReader:
         if row is None:
             raise NotFound(f"No thread found with id '{thread_id}'.")
         return row
+
+    def page(self, query: PageQuery, metadata: Mapping[str, str]) -> Page[Thread]:
+        """Return one page of threads, or of those that have all of some metadata."""
+        pairs = [has_pair(THREADS.c.metadata, key, value) for key, value in metadata.items()]
+        scope = and_(THREADS.c.project_id == self.project_id, *pairs)
+        return read_page(self._tx, THREADS, scope, ("created_at", "id"), query, thread_of)
 
 
 class ThreadWriter(ThreadReader):

@@ -1,9 +1,12 @@
 """Rules of threads."""
 
+from collections.abc import Mapping
+
 from app.assistants.service import columns_of
 from app.db.database import Database
 from app.engine.executor import Executor
 from app.kit.clock import Clock
+from app.kit.pages import Page, PageQuery
 from app.threads.repository import ThreadReader, ThreadWriter
 from app.threads.schemas import CreateThread, Thread, ThreadDeleted, UpdateThread, thread_of
 
@@ -20,6 +23,10 @@ class ThreadService:
         """Keep a new thread with its first messages."""
         at = self._clock.now()
         return await self._database.write(lambda tx: ThreadWriter(tx, project_id).create(body, at))
+
+    async def page(self, project_id: str, query: PageQuery, metadata: Mapping[str, str]) -> Page[Thread]:
+        """List threads, or those that have all of some metadata."""
+        return await self._database.read(lambda tx: ThreadReader(tx, project_id).page(query, metadata))
 
     async def retrieve(self, project_id: str, thread_id: str) -> Thread:
         """Return one thread."""

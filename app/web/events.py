@@ -1,7 +1,7 @@
 """Server-sent events: the framing, and a stream that ends with an error event when something breaks."""
 
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
 from litestar.response import Stream
@@ -22,9 +22,9 @@ def frame(name: bytes, data: bytes) -> bytes:
     return b"event: " + name + b"\ndata: " + data + b"\n\n"
 
 
-def event_stream(frames: AsyncGenerator[bytes, None]) -> Stream:
+def event_stream(frames: AsyncGenerator[bytes, None], headers: Mapping[str, str] | None = None) -> Stream:
     """Answer with events as they come."""
-    return Stream(_guarded(frames), media_type=MEDIA_TYPE, headers=HEADERS, status_code=200)
+    return Stream(_guarded(frames), media_type=MEDIA_TYPE, headers={**HEADERS, **(headers or {})}, status_code=200)
 
 
 async def _guarded(frames: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

@@ -82,3 +82,24 @@ def _order(text: str | None) -> Order:
         param="order",
         code="invalid_value",
     )
+
+
+def after_event(request: Request[Any, Any, Any]) -> int:
+    """Read the number of the last event that a reader has seen, from `after` or `Last-Event-ID`; 0 for none."""
+    text = request.query_params.get("after") or request.headers.get("last-event-id") or "0"
+    if not text.isdecimal():
+        raise InvalidRequest(
+            "Invalid type for 'after': expected an integer, but got a string instead.",
+            param="after",
+            code="invalid_type",
+        )
+    return int(text)
+
+
+def metadata_filter(request: Request[Any, Any, Any]) -> dict[str, str]:
+    """Read `metadata[key]=value` parameters."""
+    found = {}
+    for name, value in request.query_params.multi_items():
+        if name.startswith("metadata[") and name.endswith("]"):
+            found[name[len("metadata[") : -1]] = str(value)
+    return found

@@ -1,0 +1,70 @@
+"""What the executor decides, as pure functions: when to ask again, what to ask, how a turn ends early."""
+
+from msgspec.structs import replace
+
+from app.engine.events import (
+    MessageCut,
+    MessageStopped,
+    ToolCallsStopped,
+    TurnCancelled,
+    TurnCancelling,
+    TurnEvent,
+    TurnExpired,
+    TurnFailed,
+    TurnStarted,
+)
+from app.engine.turn import Turn, TurnSpec
+from app.inference.failures import ModelBroke, ModelBusy, ModelFailure, ModelUnreachable
+
+RETRY_FIRST_S = 0.25
+RETRY_MOST_S = 4.0
+BUSY_ATTEMPTS = 6
+BROKE_ATTEMPTS = 3
+
+EarlyEnd = TurnFailed | TurnExpired | TurnCancelled
+
+
+def pause_before_retry(failure: ModelFailure, attempt: int) -> float | None:
+    """Return how long to wait before the model is asked again, None when it is not. Nothing was said yet.
+
+    A server that cannot be reached is waited for until the turn expires; one that is full or broke gets a few tries.
+    """
+    pause_s: float = min(RETRY_FIRST_S * 2 ** min(attempt - 1, 8), RETRY_MOST_S)
+    match failure:
+        case ModelUnreachable():
+            return pause_s
+        case ModelBusy():
+            return pause_s if attempt < BUSY_ATTEMPTS else None
+        case ModelBroke():
+            return pause_s if attempt < BROKE_ATTEMPTS else None
+        case _:
+            return None
+
+
+def closing(turn: Turn, reason: MessageCut, end: EarlyEnd) -> tuple[TurnEvent, ...]:
+    """Return the events that end a turn early, wherever it stands."""
+    events: list[TurnEvent] = []
+    if isinstance(end, TurnFailed) and turn.status == "queued":
+        events.append(TurnStarted(at=end.at))
+    if isinstance(end, TurnCancelled) and turn.status != "cancelling":
+        events.append(TurnCancelling(at=end.at))
+    error = end.error if isinstance(end, TurnFailed) else None
+    if turn.message_open:
+        events.append(MessageStopped(at=end.at, reason=reason, error=error))
+    if turn.tools_open:
+        events.append(ToolCallsStopped(at=end.at, reason=reason, error=error))
+    return (*events, end)
+
+
+def what_to_ask(turn: Turn, window: int | None) -> TurnSpec:
+    """Return what this model call is asked: what is left of the budget, and no tool forced a second time.
+
+    A budget that the window undercuts anyway is dropped: vLLM refuses one that is larger than its context.
+    """
+    spec = turn.spec
+    left = spec.max_completion_tokens
+    if left is not None:
+        left -= turn.usage.completion_tokens
+        left = None if window is not None and left > window else left
+    choice = "auto" if turn.rounds and spec.tool_choice != "none" else spec.tool_choice
+    return replace(spec, max_completion_tokens=left, tool_choice=choice)
