@@ -18,8 +18,8 @@ from app.inference.failures import ModelBroke, ModelBusy, ModelFailure, ModelUnr
 
 RETRY_FIRST_S = 0.25
 RETRY_MOST_S = 4.0
-BUSY_ATTEMPTS = 6
-BROKE_ATTEMPTS = 3
+BUSY_ATTEMPTS = 4
+BROKE_ATTEMPTS = 2
 
 EarlyEnd = TurnFailed | TurnExpired | TurnCancelled
 
