@@ -4,6 +4,7 @@ import asyncio
 import math
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import cast
 
@@ -72,7 +73,8 @@ def serve(settings: Settings, *, on_started: Callable[[], None] = lambda: None) 
         timeout_graceful_shutdown=math.ceil(settings.shutdown_grace_s + LAST_EVENTS_S),
     )
     server = Server(config, parts, on_started, grace_s=settings.shutdown_grace_s)
-    server.run()
+    with suppress(SystemExit):  # uvicorn's way out when the port is taken; it has logged why
+        server.run()
     return server.started
 
 

@@ -182,12 +182,17 @@ def _parsed(kind: Any, text: str) -> Any:
         return tuple(part.strip() for part in text.split(",") if part.strip())
     if origin is dict:
         return dict(_pair(part) for part in text.split(",") if part.strip())
+    if origin is Literal:
+        if text not in get_args(kind):
+            raise ValueError(f"expected {' or '.join(get_args(kind))}, got {text!r}")
+        return text
     if origin in (Union, types.UnionType):
         kind = next(arm for arm in get_args(kind) if arm is not type(None))
     try:
         return msgspec.convert(text, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise ValueError(f"{error}, got {text!r}") from None
+        expected = str(error).partition(", got ")[0].replace("Expected", "expected").replace("`", "")
+        raise ValueError(f"{expected}, got {text!r}") from None
 
 
 def _pair(part: str) -> tuple[str, str]:

@@ -1,8 +1,4 @@
-"""SQLite: one writer connection that batches commits, a few read-only ones. Only this module knows SQLite.
-
-Each connection lives in an aiosqlite thread; a whole transaction is one hop into it, not one hop a statement
-(docs/decisions/0002-whole-transactions-in-the-connection-thread.md has the figures).
-"""
+"""SQLite: one writer connection that batches commits, a few read-only ones. Its transactions are made here alone."""
 
 import asyncio
 import fcntl
@@ -15,83 +11,27 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-import aiosqlite
-from sqlalchemy import Connection, create_engine
-from sqlalchemy.pool import StaticPool
+from sqlalchemy import Connection
 
-from app.db.database import ReadTx, StorageFailed, WriteQueueFull, WriteTx, opening, translated
+from app.db.database import CannotOpen, ReadTx, StorageFailed, WriteQueueFull, WriteTx, opening, translated
 from app.db.driver import require_fixed_engine
+from app.db.sqlite_connection import (
+    BUSY_TIMEOUT_MS,
+    READER_PRAGMAS,
+    WRITER_PRAGMAS,
+    ConnectionThread,
+    futureproof,
+)
 
 T = TypeVar("T")
 
 BATCH_LIMIT = 64
 WRITE_QUEUE_LIMIT = 4096
 READERS = 4
-BUSY_TIMEOUT_MS = 5000
-PRAGMAS = (
-    "journal_mode=WAL",
-    "synchronous=FULL",
-    "foreign_keys=ON",
-    "mmap_size=0",
-    "temp_store=MEMORY",
-)
-WRITER_PRAGMAS = (*PRAGMAS, "journal_size_limit=67108864")
-READER_PRAGMAS = (*PRAGMAS, "wal_autocheckpoint=0", "query_only=ON")
 
 
 class DatabaseInUse(Exception):
     """Another process has this database open for writing."""
-
-
-class ConnectionThread:
-    """A SQLite connection, the aiosqlite thread it lives in, and SQLAlchemy's view of it."""
-
-    def __init__(self, thread: aiosqlite.Connection, driver: sqlite3.Connection, connection: Connection) -> None:
-        self.driver = driver
-        self.connection = connection
-        self._thread = thread
-
-    @classmethod
-    async def open(cls, path: Path, pragmas: tuple[str, ...], busy_timeout_ms: int) -> "ConnectionThread":
-        """Connect and set the pragmas."""
-        opened: list[sqlite3.Connection] = []
-
-        def connect() -> sqlite3.Connection:
-            driver = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
-            for pragma in (f"busy_timeout={busy_timeout_ms}", *pragmas):
-                driver.execute(f"PRAGMA {pragma}")
-            opened.append(driver)
-            return driver
-
-        thread = await aiosqlite.Connection(connect, iter_chunk_size=64)
-        driver = opened[0]
-        engine = create_engine(
-            "sqlite://",
-            creator=lambda: driver,
-            poolclass=StaticPool,
-            isolation_level="AUTOCOMMIT",
-            hide_parameters=True,
-        )
-        connection = await thread._execute(engine.connect)  # type: ignore[no-untyped-call]  # aiosqlite types none of it
-        return cls(thread, driver, connection)
-
-    async def call(self, function: Callable[[], T]) -> T:
-        """Run a function in the connection's thread. aiosqlite has no public name for this."""
-        result: T = await self._thread._execute(_futureproof, function)  # type: ignore[no-untyped-call]  # as above
-        return result
-
-    async def close(self) -> None:
-        """Let the connection and its thread go."""
-        await self.call(self.connection.close)
-        await self._thread.close()
-
-
-def _futureproof(function: Callable[[], T]) -> T:
-    """Call a function; a future cannot hold StopIteration, and who waits for it would wait for ever."""
-    try:
-        return function()
-    except StopIteration as stop:
-        raise RuntimeError("a work raised StopIteration") from stop
 
 
 class _Job:
@@ -221,7 +161,7 @@ def _prepare(writer: ConnectionThread, prepare: Callable[[Connection], None]) ->
         prepare(writer.connection)
         (after,) = driver.execute("PRAGMA schema_version").fetchone()
         if after != before and (broken := driver.execute("PRAGMA foreign_key_check").fetchone()):
-            raise RuntimeError(f"a migration left rows of {broken[0]} that refer to nothing in {broken[2]}")
+            raise CannotOpen(f"a migration was undone: it left rows of {broken[0]} that refer to no {broken[2]}")
         driver.execute("COMMIT")
     except BaseException:
         if driver.in_transaction:
@@ -258,7 +198,7 @@ def _write(writer: ConnectionThread, works: list[Callable[[WriteTx], Any]]) -> l
 def _write_one(driver: sqlite3.Connection, tx: WriteTx, work: Callable[[WriteTx], Any]) -> Outcome:
     driver.execute("SAVEPOINT work")
     try:
-        result = _futureproof(partial(work, tx))
+        result = futureproof(partial(work, tx))
     except Exception as failure:
         if not driver.in_transaction:  # the engine gave the whole transaction up: disk full, I/O error
             raise

@@ -42,7 +42,6 @@ QUEUE_FULL_RETRY_S = 5
 LAST_WORDS_TIMEOUT_S = 5.0
 ACCEPTANCE_POLL_S = 0.01
 
-SERVER_STOPPED = RunError("server_error", "The server was stopped before the run ended.")
 INTERNAL_FAULT = RunError("server_error", "The server had an error while it carried out the run.")
 
 
@@ -164,7 +163,7 @@ class Executor:
             task.cancel()
 
     async def stop(self, grace_s: float) -> None:
-        """Let turns end for `grace_s` seconds, also those that are just being accepted; then end the rest as failed."""
+        """Let turns end for `grace_s` seconds, also those just being accepted; queue the rest for the next start."""
         self._stopping = True
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
@@ -197,8 +196,7 @@ class Executor:
             await self._close(recorder, "run_expired", TurnExpired(at=self._clock.now(), usage=turn.usage))
         except asyncio.CancelledError:
             if turn.spec.run_id not in self._cancelled:
-                if not turn.rests:
-                    await self._fail(recorder, SERVER_STOPPED)
+                await self._give_up_attempt(recorder)
                 raise
             await self._close(recorder, "run_cancelled", TurnCancelled(at=self._clock.now(), usage=turn.usage))
         except Exception:
@@ -241,6 +239,12 @@ class Executor:
         async with aclosing(call) as batches:
             async for batch in batches:
                 await recorder.record(batch)
+
+    async def _give_up_attempt(self, recorder: Recorder) -> None:
+        """Leave a run to the next process: queued again, from its committed input."""
+        if recorder.turn.status == "in_progress":
+            with suppress(LostRun, Unavailable):
+                await recorder.record((TurnRequeued(at=self._clock.now()),))
 
     async def _fail(self, recorder: Recorder, error: RunError) -> None:
         failed = TurnFailed(at=self._clock.now(), error=error, usage=recorder.turn.usage)

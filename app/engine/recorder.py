@@ -13,7 +13,7 @@ from app.engine.loop import Batch
 from app.engine.turn import Stamped, Turn
 from app.errors import Unavailable
 
-STORAGE_RETRIES_S = (0.1, 0.5, 2.0)
+STORAGE_RETRIES_S = (0.1, 0.5, 2.0, *(5.0,) * 60)
 
 
 class Recorder:
@@ -48,17 +48,19 @@ class Recorder:
             raise
 
     async def _write_and_tell(self, stamped: list[Stamped]) -> None:
-        """Put what is pending on disk, then tell; a storage that fails is asked again a few times."""
+        """Put what is pending on disk, then tell. A storage that fails (a full disk) is asked again for minutes: the
+        answer is there and the GPU has worked for it.
+        """
         await self._flusher.settled(self)
         events = self.take_pending() + stamped
-        for pause_s in (*STORAGE_RETRIES_S, None):
+        for pause_s in STORAGE_RETRIES_S:
             try:
                 await self._journal.append(self.turn, events)
                 break
             except Unavailable:
-                if pause_s is None:
-                    raise
                 await asyncio.sleep(pause_s)
+        else:
+            await self._journal.append(self.turn, events)
         self.flushed(events)
         self._topic.publish(stamped)
 

@@ -139,10 +139,12 @@ class ModelClient:
                 if not data:
                     raise ModelBroke(CUT_OFF)
                 done = DONE in payloads
-                batch = [_chunk(payload) for payload in payloads if payload != DONE]
+                batch, broke = _chunks_of(payloads)
                 if batch:
                     silence.broken(self._idle_timeout_s)
                     yield batch
+                if broke is not None:
+                    raise broke
                 if done:
                     await _read_to_end(response)
                     return
@@ -211,6 +213,18 @@ def _streaming_body(request: ChatRequest) -> bytes:
     fields = msgspec.structs.asdict(request)
     kept = {name: value for name, value in fields.items() if value is not None}
     return msgspec.json.encode(kept | {"stream": True, "stream_options": {"include_usage": True}})
+
+
+def _chunks_of(payloads: Sequence[bytes]) -> tuple[list[Chunk], ModelFailure | None]:
+    """Decode what one read brought, up to the first failure: what came before it was said."""
+    chunks = []
+    try:
+        for payload in payloads:
+            if payload != DONE:
+                chunks.append(_chunk(payload))
+    except ModelFailure as failure:
+        return chunks, failure
+    return chunks, None
 
 
 def _chunk(payload: bytes) -> Chunk:

@@ -34,7 +34,7 @@ from app.web.events import DONE, PING, frame
 log = logging.getLogger(__name__)
 
 EXPIRE_EVERY_S = 1.0
-BROKEN_OFF = "The run's events end here: it was deleted, or the server could not keep it."
+BROKEN_OFF = "The run's events end here: the server is stopping, or the run was deleted. Ask for the run's state."
 
 Acceptance = tuple[Row[Any], list[Stamped]]
 Accept = Callable[[WriteTx, bool], Acceptance]

@@ -84,22 +84,25 @@ def test_a_server_told_to_stop_lets_an_open_stream_end(paced_model_url: str, tmp
         assert process.wait(STOPPED_WITHIN_S) == 0
 
 
-def test_a_stream_that_outlasts_the_grace_tells_that_its_run_was_ended(paced_model_url: str, tmp_path: Path) -> None:
+def test_a_run_that_outlasts_the_grace_is_carried_out_by_the_next_server(paced_model_url: str, tmp_path: Path) -> None:
     with own_api(tmp_path, paced_model_url, SHUTDOWN_GRACE_S=str(GRACE_S)) as (url, process):
         began = time.monotonic()
-        events, words = stream_and_stop(url, process, "repeat 500 words")
+        events, words = stream_and_stop(url, process, "repeat 150 words")
         assert process.wait(STOPPED_WITHIN_S) == 0
         assert GRACE_S <= time.monotonic() - began <= GRACE_S + ENDED_WITHIN_S
-    assert 0 < words < 500
-    assert [event.event for event in events[-4:]] == [
-        "thread.message.incomplete",
-        "thread.run.step.failed",
-        "thread.run.failed",
-        "done",
-    ]
-    run = json.loads(events[-2].data)
-    assert (run["status"], run["last_error"]["code"]) == ("failed", "server_error")
+    assert 0 < words < 150
+    assert [event.event for event in events[-3:]] == ["thread.run.queued", "error", "done"]
+    assert "the server is stopping" in json.loads(events[-2].data)["error"]["message"]
     assert "Traceback" not in (tmp_path / "log").read_text()
+    thread_id = json.loads(events[-3].data)["thread_id"]
+    with own_api(tmp_path, paced_model_url) as (url, _), client_of(url) as api:
+        assert ended_run(api, thread_id)["status"] == "completed"
+        messages = api.get(f"/threads/{thread_id}/messages", params={"order": "asc"}).json()["data"]
+    assert [(message["role"], message["status"]) for message in messages] == [
+        ("user", "completed"),
+        ("assistant", "completed"),
+    ]
+    assert len(messages[1]["content"][0]["text"]["value"].split()) == 150
 
 
 def stream_and_stop(url: str, process: "subprocess.Popen[str]", text: str) -> tuple[list[ServerEvent], int]:
