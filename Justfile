@@ -36,6 +36,12 @@ test-vllm *args: setup
     python3 -m tests.vllm.prepare
     {{ python }} -m pytest tests/vllm {{ args }}
 
+# Client frameworks built on Assistants, each in a folder of its own (0.5 GB)
+[group('test')]
+test-frameworks *args: setup
+    {{ python }} -m tests.e2e.prepare langchain-classic semantic-kernel autogen-ext
+    {{ python }} -m pytest tests/e2e/frameworks {{ args }}
+
 # What it costs, next to the bare model server in the same run
 [group('test')]
 bench *args: setup

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from msgspec import json
-from sqlalchemy import ColumnElement, Row, Table, and_, func, select, tuple_
+from sqlalchemy import ColumnElement, Row, Table, and_, func, or_, select, tuple_
 
 from app.db.database import ReadTx
 from app.errors import InvalidRequest
@@ -60,6 +60,8 @@ def has_pair(documents: ColumnElement[str], key: str, value: str) -> ColumnEleme
     """Tell which rows' JSON map has this pair of strings.
 
     Works on the text as kit/wire.py writes it, where a quote inside a string is never bare: it holds on both engines.
+    What stands before the pair is part of it, lest the end of a longer key with a quote in it be taken for the key.
     """
     pair = f"{json.encode(key).decode()}:{json.encode(value).decode()}"
-    return func.replace(documents, pair, "") != documents
+    first, later = func.replace(documents, "{" + pair, ""), func.replace(documents, "," + pair, "")
+    return or_(first != documents, later != documents)

@@ -86,7 +86,8 @@ class Bus:
         self._kept = kept
 
     def open(self, run_id: str, first: Sequence[Stamped]) -> Topic:
-        """Make a run's topic; it starts with the events that its acceptance journalled."""
+        """Make a run's topic; it starts with the events that its acceptance journalled. One from before ends."""
+        self.close(run_id)
         topic = Topic(first, kept=self._kept)
         topic.durable_seq = topic.last_seq
         self._topics[run_id] = topic

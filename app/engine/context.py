@@ -46,7 +46,9 @@ class PastCalls(Struct, frozen=True):
         return sum(estimate_message(call.name + call.arguments) + estimate_message(call.output) for call in self.calls)
 
     def chat(self) -> list[dict[str, Any]]:
-        """Return it as messages of a chat completion: the calls, then each output."""
+        """Return it as messages of a chat completion: the calls, then each output; nothing when there are none."""
+        if not self.calls:
+            return []
         calls = [
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": sound(call.arguments)}}
             for call in self.calls

@@ -122,10 +122,11 @@ class OutputsSubmitted(Event, tag="outputs", kw_only=True, frozen=True):
 
 
 class ToolCallsStopped(Event, tag="tools_stopped", kw_only=True, frozen=True):
-    """The calls ended without outputs: their step shares the turn's fate."""
+    """The calls ended without outputs: their step shares the turn's fate, but completes at a limit of length."""
 
     at: int
     reason: MessageCut
+    usage: TokenUsage | None = None
     error: RunError | None = None
 
 

@@ -144,17 +144,18 @@ class Executor:
             self._owner.start(self._flusher.run(), name="text flusher")
         task = self._owner.start(self._until_over(turn, topic, has_slot), name=f"run {spec.run_id}")
         self._running[spec.run_id] = task
-        task.add_done_callback(lambda _: self._over(spec.run_id))
+        task.add_done_callback(lambda over: self._over(spec.run_id, over))
         return topic
 
     def topic(self, run_id: str) -> Topic | None:
         """Return where a run's events are told, None when no task carries it out."""
         return self._bus.topic(run_id)
 
-    def _over(self, run_id: str) -> None:
-        self._running.pop(run_id, None)
-        self._cancelled.discard(run_id)
-        self._bus.close(run_id)
+    def _over(self, run_id: str, task: "asyncio.Task[Any]") -> None:
+        if self._running.get(run_id) is task:  # outputs may have come before the task that asked for them was over
+            del self._running[run_id]
+            self._cancelled.discard(run_id)
+            self._bus.close(run_id)
 
     def abandon(self, run_id: str) -> None:
         """Stop a run whose thread was deleted: nothing of it is kept, and the model server is freed."""
@@ -179,8 +180,9 @@ class Executor:
         task = self._running.get(run_id)
         if task is None:
             return False
-        self._cancelled.add(run_id)
-        task.cancel()
+        if run_id not in self._cancelled:  # a second call would cut the first one's last words short
+            self._cancelled.add(run_id)
+            task.cancel()
         await asyncio.wait([task], timeout=LAST_WORDS_TIMEOUT_S)
         return True
 

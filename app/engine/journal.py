@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from typing import Any, assert_never
 
 from msgspec.structs import replace
-from sqlalchemy import bindparam, delete, insert, select, update
 
 from app.db.database import Database, ReadTx, WriteTx
-from app.db.tables import MessageRow, RunEventsRow, RunRow, StepRow, ThreadRow, table
 from app.engine.events import (
     ArgumentsAdded,
     MessageFinished,
@@ -36,104 +34,30 @@ from app.engine.events import (
     decode_events,
     encode_events,
 )
+from app.engine.statements import (
+    ADD_EVENTS,
+    ADD_MESSAGE,
+    ADD_STEP,
+    DETAIL_STEP,
+    DROP_MESSAGE,
+    DROP_MESSAGES_OF_ATTEMPT,
+    DROP_STEPS_OF_ATTEMPT,
+    END_MESSAGE,
+    END_RUN,
+    END_STEP,
+    EVENTS_AFTER,
+    FINISH_CALLS,
+    HOLD_RUN,
+    NEXT_POSITION,
+    REQUEUE_RUN,
+    START_RUN,
+    STOP_CALLS,
+    TAKE_OVER,
+    UNLOCK_THREAD,
+    WAIT_FOR_OUTPUTS,
+)
 from app.engine.turn import Stamped, Turn, TurnSpec
 from app.kit.wire import to_json
-
-RUNS, THREADS, MESSAGES = table(RunRow), table(ThreadRow), table(MessageRow)
-STEPS, EVENTS = table(StepRow), table(RunEventsRow)
-
-_ADD_EVENTS = insert(EVENTS)
-_ADD_STEP = insert(STEPS)
-_ADD_MESSAGE = insert(MESSAGES)
-_START_RUN = (
-    update(RUNS)
-    .where(RUNS.c.id == bindparam("run"), RUNS.c.fence == bindparam("held"), RUNS.c.ended_at.is_(None))
-    .values(status=bindparam("reached"), started_at=bindparam("at"))
-)
-_END_RUN = (
-    update(RUNS)
-    .where(RUNS.c.id == bindparam("run"), RUNS.c.fence == bindparam("held"), RUNS.c.ended_at.is_(None))
-    .values(
-        status=bindparam("reached"),
-        ended_at=bindparam("at"),
-        usage=bindparam("tokens"),
-        last_error=bindparam("error"),
-        incomplete_reason=bindparam("reason"),
-        required_action=None,
-    )
-)
-_WAIT_FOR_OUTPUTS = (
-    update(RUNS)
-    .where(RUNS.c.id == bindparam("run"), RUNS.c.fence == bindparam("held"), RUNS.c.ended_at.is_(None))
-    .values(status=bindparam("reached"), required_action=bindparam("action"))
-)
-_REQUEUE_RUN = (
-    update(RUNS)
-    .where(RUNS.c.id == bindparam("run"), RUNS.c.fence == bindparam("held"), RUNS.c.ended_at.is_(None))
-    .values(status="queued", started_at=None)
-)
-_TAKE_OVER = (
-    update(RUNS)
-    .where(RUNS.c.id == bindparam("run"), RUNS.c.fence == bindparam("held"), RUNS.c.ended_at.is_(None))
-    .values(fence=RUNS.c.fence + 1)
-)
-_DROP_UNFINISHED_MESSAGES = delete(MESSAGES).where(
-    MESSAGES.c.thread_id == bindparam("thread"),
-    MESSAGES.c.run_id == bindparam("run"),
-    MESSAGES.c.status == "in_progress",
-)
-_DROP_UNFINISHED_STEPS = delete(STEPS).where(STEPS.c.run_id == bindparam("run"), STEPS.c.status == "in_progress")
-_HOLD_RUN = select(RUNS.c.id).where(
-    RUNS.c.id == bindparam("run"), RUNS.c.fence == bindparam("held"), RUNS.c.ended_at.is_(None)
-)
-_NEXT_POSITION = (
-    update(THREADS)
-    .where(THREADS.c.id == bindparam("thread"))
-    .values(last_position=THREADS.c.last_position + 1)
-    .returning(THREADS.c.last_position)
-)
-_UNLOCK_THREAD = (
-    update(THREADS)
-    .where(THREADS.c.id == bindparam("thread"), THREADS.c.active_run_id == bindparam("run"))
-    .values(active_run_id=None)
-)
-_END_MESSAGE = (
-    update(MESSAGES)
-    .where(MESSAGES.c.id == bindparam("message"))
-    .values(
-        status=bindparam("reached"),
-        content=bindparam("text"),
-        completed_at=bindparam("whole_at"),
-        incomplete_at=bindparam("cut_at"),
-        incomplete_reason=bindparam("reason"),
-    )
-)
-_DROP_MESSAGE = delete(MESSAGES).where(MESSAGES.c.id == bindparam("message"))
-_END_STEP = (
-    update(STEPS)
-    .where(STEPS.c.id == bindparam("step"))
-    .values(
-        status=bindparam("reached"),
-        ended_at=bindparam("at"),
-        usage=bindparam("tokens"),
-        last_error=bindparam("error"),
-    )
-)
-_DETAIL_STEP = (
-    update(STEPS)
-    .where(STEPS.c.id == bindparam("step"))
-    .values(step_details=bindparam("details"), usage=bindparam("tokens"))
-)
-_FINISH_CALLS = (
-    update(STEPS)
-    .where(STEPS.c.id == bindparam("step"))
-    .values(status="completed", ended_at=bindparam("at"), step_details=bindparam("details"))
-)
-_EVENTS_AFTER = (
-    select(EVENTS.c.first_seq, EVENTS.c.events)
-    .where(EVENTS.c.run_id == bindparam("run"), EVENTS.c.last_seq > bindparam("seen"))
-    .order_by(EVENTS.c.last_seq)
-)
 
 EMPTY_JSON = "{}"
 
@@ -167,7 +91,7 @@ class Journal:
 
 def take_over(tx: WriteTx, spec: TurnSpec) -> TurnSpec:
     """Make this process the owner of a run that another left: from now on the other's writes are refused."""
-    if not tx.run(_TAKE_OVER, {"run": spec.run_id, "held": spec.fence}):
+    if not tx.run(TAKE_OVER, {"run": spec.run_id, "held": spec.fence}):
         raise LostRun(spec.run_id)
     return replace(spec, fence=spec.fence + 1)
 
@@ -190,7 +114,7 @@ def past_of(tx: ReadTx, run_id: str) -> list[Stamped]:
 def _write_together(tx: WriteTx, entries: "Sequence[tuple[_Entry, Sequence[Stamped]]]") -> set[str]:
     lost = set()
     for entry, events in entries:
-        if tx.first(_HOLD_RUN, {"run": entry.spec.run_id, "held": entry.spec.fence}) is None:
+        if tx.first(HOLD_RUN, {"run": entry.spec.run_id, "held": entry.spec.fence}) is None:
             lost.add(entry.spec.run_id)
         else:
             entry.write(tx, events, held=True)
@@ -200,7 +124,7 @@ def _write_together(tx: WriteTx, entries: "Sequence[tuple[_Entry, Sequence[Stamp
 def record_events(tx: WriteTx, run_id: str, events: Sequence[Stamped], at: int) -> None:
     """Add one row with a batch of events. Also used by whoever accepts a run, in its transaction."""
     tx.run(
-        _ADD_EVENTS,
+        ADD_EVENTS,
         {
             "run_id": run_id,
             "first_seq": events[0].seq,
@@ -213,7 +137,7 @@ def record_events(tx: WriteTx, run_id: str, events: Sequence[Stamped], at: int) 
 
 def _events_after(tx: ReadTx, run_id: str, seq: int) -> list[Stamped]:
     out = []
-    for row in tx.all(_EVENTS_AFTER, {"run": run_id, "seen": seq}):
+    for row in tx.all(EVENTS_AFTER, {"run": run_id, "seen": seq}):
         numbered = enumerate(decode_events(row.events), start=row.first_seq)
         out += [Stamped(number, event) for number, event in numbered if number > seq]
     return out
@@ -229,13 +153,13 @@ class _Entry:
         self.calls = list(turn.calls)
         self.step_id = turn.step_id
         self.message_id = turn.message_id
-        self.at = turn.spec.expires_at
+        self.at = turn.at
 
     def write(self, tx: WriteTx, events: Sequence[Stamped], *, held: bool = False) -> None:
         """Carry out what the events mean, then add them. `held` says that the run was found to be ours."""
         for stamped in events:
             held = self._apply(tx, stamped.event) or held
-        if not held and tx.first(_HOLD_RUN, {"run": self.spec.run_id, "held": self.spec.fence}) is None:
+        if not held and tx.first(HOLD_RUN, {"run": self.spec.run_id, "held": self.spec.fence}) is None:
             raise LostRun(self.spec.run_id)
         record_events(tx, self.spec.run_id, events, self.at)
 
@@ -254,8 +178,7 @@ class _Entry:
             case ToolCallsStarted():
                 self._start_calls(tx, event)
             case ToolCallsStopped():
-                error = to_json(event.error) if event.error is not None else None
-                self._end_step(tx, event.at, step_status(event), None, error)
+                self._stop_calls(tx, event)
             case TextAdded() | ToolCallAdded() | ArgumentsAdded() | TurnQueued():
                 pass
             case _:
@@ -267,18 +190,18 @@ class _Entry:
         """Carry out an event that changes the run's own row. Raises LostRun when it is no longer ours."""
         match event:
             case TurnStarted():
-                self._hold(tx.run(_START_RUN, self._run_params(event.at, "in_progress")))
+                self._hold(tx.run(START_RUN, self._run_params(event.at, "in_progress")))
             case OutputsRequired():
                 self._wait_for_outputs(tx, event)
             case OutputsSubmitted():
-                self._hold(tx.run(_WAIT_FOR_OUTPUTS, self._run_params(event.at, "queued") | {"action": None}))
-                tx.run(_FINISH_CALLS, {"step": self.step_id, "at": event.at, "details": self._call_details()})
+                self._hold(tx.run(WAIT_FOR_OUTPUTS, self._run_params(event.at, "queued") | {"action": None}))
+                tx.run(FINISH_CALLS, {"step": self.step_id, "at": event.at, "details": self._call_details()})
             case TurnCancelling():
-                self._hold(tx.run(_WAIT_FOR_OUTPUTS, self._run_params(event.at, "cancelling") | {"action": None}))
+                self._hold(tx.run(WAIT_FOR_OUTPUTS, self._run_params(event.at, "cancelling") | {"action": None}))
             case TurnRequeued():
-                self._hold(tx.run(_REQUEUE_RUN, self._run_params(event.at, "queued")))
-                tx.run(_DROP_UNFINISHED_MESSAGES, {"thread": self.spec.thread_id, "run": self.spec.run_id})
-                tx.run(_DROP_UNFINISHED_STEPS, {"run": self.spec.run_id})
+                self._hold(tx.run(REQUEUE_RUN, self._run_params(event.at, "queued")))
+                tx.run(DROP_MESSAGES_OF_ATTEMPT, {"thread": self.spec.thread_id, "run": self.spec.run_id})
+                tx.run(DROP_STEPS_OF_ATTEMPT, {"run": self.spec.run_id})
             case TurnCompleted() | TurnIncomplete() | TurnFailed() | TurnExpired() | TurnCancelled():
                 self._end_run(tx, event)
             case _:
@@ -287,14 +210,25 @@ class _Entry:
     def _start_calls(self, tx: WriteTx, event: ToolCallsStarted) -> None:
         details = to_json({"type": "tool_calls", "tool_calls": []})
         step = {"id": event.step_id, "type": "tool_calls", "step_details": details}
-        tx.run(_ADD_STEP, self._made(tx, event.at) | step)
+        tx.run(ADD_STEP, self._made(tx, event.at) | step)
 
     def _wait_for_outputs(self, tx: WriteTx, event: OutputsRequired) -> None:
         calls = {"tool_calls": [call.requirement() for call in self.calls]}
         action = to_json({"type": "submit_tool_outputs", "submit_tool_outputs": calls})
-        self._hold(tx.run(_WAIT_FOR_OUTPUTS, self._run_params(event.at, "requires_action") | {"action": action}))
+        self._hold(tx.run(WAIT_FOR_OUTPUTS, self._run_params(event.at, "requires_action") | {"action": action}))
         params = {"step": self.step_id, "details": self._call_details(), "tokens": to_json(event.usage)}
-        tx.run(_DETAIL_STEP, params)
+        tx.run(DETAIL_STEP, params)
+
+    def _stop_calls(self, tx: WriteTx, event: ToolCallsStopped) -> None:
+        params = {
+            "step": self.step_id,
+            "reached": step_status(event),
+            "at": event.at,
+            "details": self._call_details(),
+            "tokens": to_json(event.usage) if event.usage is not None else None,
+            "error": to_json(event.error) if event.error is not None else None,
+        }
+        tx.run(STOP_CALLS, params)
 
     def _call_details(self) -> str:
         return to_json({"type": "tool_calls", "tool_calls": [call.detail() for call in self.calls]})
@@ -308,7 +242,7 @@ class _Entry:
 
     def _made(self, tx: WriteTx, at: int) -> dict[str, Any]:
         """Take the thread's next position for what the model makes; return what its row has in any case."""
-        row = tx.first(_NEXT_POSITION, {"thread": self.spec.thread_id})
+        row = tx.first(NEXT_POSITION, {"thread": self.spec.thread_id})
         if row is None:
             raise LostRun(self.spec.run_id)
         return {
@@ -325,15 +259,15 @@ class _Entry:
     def _start_message(self, tx: WriteTx, event: MessageStarted) -> None:
         made = self._made(tx, event.at)
         message = {"id": event.message_id, "role": "assistant", "content": "[]", "attachments": "[]"}
-        tx.run(_ADD_MESSAGE, made | message)
+        tx.run(ADD_MESSAGE, made | message)
         details = {"type": "message_creation", "message_creation": {"message_id": event.message_id}}
         step = {"id": event.step_id, "type": "message_creation", "step_details": to_json(details)}
-        tx.run(_ADD_STEP, made | step)
+        tx.run(ADD_STEP, made | step)
 
     def _end_message(self, tx: WriteTx, at: int, reached: str, reason: str | None) -> None:
         part = {"type": "text", "text": {"value": self.text, "annotations": []}}
         tx.run(
-            _END_MESSAGE,
+            END_MESSAGE,
             {
                 "message": self.message_id,
                 "reached": reached,
@@ -348,13 +282,13 @@ class _Entry:
         if self.text:
             self._end_message(tx, event.at, "incomplete", event.reason)
         else:
-            tx.run(_DROP_MESSAGE, {"message": self.message_id})
+            tx.run(DROP_MESSAGE, {"message": self.message_id})
         error = to_json(event.error) if event.error is not None else None
         self._end_step(tx, event.at, step_status(event), event.usage, error)
 
     def _end_step(self, tx: WriteTx, at: int, reached: str, usage: TokenUsage | None, error: str | None) -> None:
         tokens = to_json(usage) if usage is not None else None
-        tx.run(_END_STEP, {"step": self.step_id, "reached": reached, "at": at, "tokens": tokens, "error": error})
+        tx.run(END_STEP, {"step": self.step_id, "reached": reached, "at": at, "tokens": tokens, "error": error})
 
     def _end_run(self, tx: WriteTx, event: TurnEnded) -> None:
         params = self._run_params(event.at, self.status) | {
@@ -362,8 +296,8 @@ class _Entry:
             "error": to_json(event.error) if isinstance(event, TurnFailed) else None,
             "reason": event.reason if isinstance(event, TurnIncomplete) else None,
         }
-        self._hold(tx.run(_END_RUN, params))
-        tx.run(_UNLOCK_THREAD, {"thread": self.spec.thread_id, "run": self.spec.run_id})
+        self._hold(tx.run(END_RUN, params))
+        tx.run(UNLOCK_THREAD, {"thread": self.spec.thread_id, "run": self.spec.run_id})
 
 
 def step_status(event: MessageStopped | ToolCallsStopped) -> str:

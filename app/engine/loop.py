@@ -130,7 +130,7 @@ class Answer:
         if self._calls and self._finish_reason != "length":  # vLLM says "stop" after a named choice
             return (OutputsRequired(at=at, usage=self._usage),)
         if self._calls:
-            cut = (ToolCallsStopped(at=at, reason="max_tokens"),)
+            cut = (ToolCallsStopped(at=at, reason="max_tokens", usage=self._usage),)
             return (*cut, TurnIncomplete(at=at, reason="max_completion_tokens", usage=total))
         opened = () if self._in_message else tuple(self.open_message())
         if self._finish_reason == "length":

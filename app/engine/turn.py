@@ -79,6 +79,7 @@ class Turn:
     def __init__(self, spec: TurnSpec, past: Sequence[Stamped]) -> None:
         self.spec = spec
         self.status: Status | None = None
+        self.at = 0
         self.last_seq = 0
         self.step_id: str | None = None
         self.message_id: str | None = None
@@ -113,6 +114,8 @@ class Turn:
     def _take(self, event: TurnEvent) -> Stamped:
         self.status = advance(self.status, event)
         self.last_seq += 1
+        if not isinstance(event, TextAdded | ArgumentsAdded | ToolCallAdded):
+            self.at = event.at
         match event:
             case TextAdded():
                 self.text.append(event.text)

@@ -31,10 +31,12 @@ decode_details = json.Decoder(KeptCalls).decode
 
 
 def calls_of(details: str) -> PastCalls:
-    """Return a completed step's calls and outputs."""
+    """Return a completed step's calls and outputs; a call that was cut short has none and is not shown again."""
+    functions = [(call.id, call.function) for call in decode_details(details).tool_calls]
     return PastCalls(
         [
-            PastCall(call.id, call.function.name, call.function.arguments, call.function.output or "")
-            for call in decode_details(details).tool_calls
+            PastCall(call_id, function.name, function.arguments, function.output)
+            for call_id, function in functions
+            if function.output is not None
         ]
     )

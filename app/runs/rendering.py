@@ -45,6 +45,7 @@ from app.runs.schemas import (
     RequiredToolCall,
     Run,
     RunStep,
+    StepError,
     StepFunctionCall,
     SubmitToolOutputs,
     ToolCallsDetails,
@@ -52,6 +53,8 @@ from app.runs.schemas import (
 from app.web.events import frame
 
 encode = msgspec.json.Encoder().encode
+
+GIVEN_UP = "This attempt was given up; the run is queued again."
 
 
 class RunStream:
@@ -93,8 +96,7 @@ class RunStream:
             case ToolCallAdded():
                 return self._add_call(event)
             case ToolCallsStopped():
-                error = step_error_of(event.error) if event.error is not None else None
-                return self._close_step(step_status(event), event.at, last_error=error)
+                return self._stop_calls(event)
             case _:
                 return self._run_frames(event)
 
@@ -106,8 +108,7 @@ class RunStream:
             case TurnStarted():
                 return self._run_becomes(status="in_progress", started_at=event.at)
             case TurnRequeued():
-                self._step = self._message = None
-                return self._run_becomes(status="queued", started_at=None)
+                return self._give_up(event) + self._run_becomes(status="queued", started_at=None)
             case OutputsRequired():
                 return self._require_outputs(event)
             case OutputsSubmitted():
@@ -189,6 +190,24 @@ class RunStream:
             call.output = event.outputs.get(call.id)
         closed = self._close_step("completed", event.at, step_details=self._call_details())
         return closed + self._run_becomes(status="queued", required_action=None)
+
+    def _stop_calls(self, event: ToolCallsStopped) -> bytes:
+        assert self._step is not None
+        error = step_error_of(event.error) if event.error is not None else None
+        usage = event.usage or self._step.usage
+        changes = {"last_error": error, "usage": usage, "step_details": self._call_details()}
+        return self._close_step(step_status(event), event.at, **changes)
+
+    def _give_up(self, event: TurnRequeued) -> bytes:
+        """Close what the attempt had open, for readers who were told of it: it is no longer to be found."""
+        frames = b""
+        if self._message is not None and self._message.status == "in_progress":
+            details = MessageIncompleteDetails(reason="run_failed")
+            frames += self._close_message(status="incomplete", incomplete_at=event.at, incomplete_details=details)
+        if self._step is not None and self._step.status == "in_progress":
+            error = StepError(code="server_error", message=GIVEN_UP)
+            frames += self._close_step("failed", event.at, last_error=error)
+        return frames
 
     def _call_details(self) -> ToolCallsDetails:
         return ToolCallsDetails(tool_calls=[msgspec.convert(call.detail(), StepFunctionCall) for call in self._calls])

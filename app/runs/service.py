@@ -118,7 +118,7 @@ class RunService:
         run = await self.retrieve(project_id, thread_id, run_id)
         if run.status not in ("cancelled", "cancelling"):
             raise InvalidRequest(f"Cannot cancel run with status '{run.status}'.")
-        return replace(run, status="cancelling", cancelled_at=None)
+        return replace(run, status="cancelling", cancelled_at=None, usage=None, expires_at=row.expires_at)
 
     async def _start(self, accept: Accept) -> StartedRun:
         """Commit a run, then submit it. Shielded: a caller that goes away leaves no run that nobody carries out."""
@@ -150,14 +150,14 @@ class RunService:
         """Render a run's events above a number: what was, then what comes. Raises NotFound, and InvalidRequest once
         the events of an ended run are no longer kept.
         """
-        run = await self.retrieve(project_id, thread_id, run_id)
+        row = await self._database.read(lambda tx: RunReader(tx, project_id).require(thread_id, run_id))
         topic = self._executor.topic(run_id)
         if topic is None and not await self._journal.events_after(run_id, 0):
             raise InvalidRequest(f"The events of run {run_id} are no longer kept.", code="events_expired")
-        return self._numbered(run, topic, after)
+        return self._numbered(replace(as_created(run_of(row)), expires_at=row.expires_at), topic, after)
 
     async def _numbered(self, run: Run, topic: Topic | None, after: int) -> AsyncGenerator[bytes, None]:
-        stream = RunStream(as_created(run))
+        stream = RunStream(run)
         async for events in follow(self._journal, run.id, topic, ping_s=self._ping_s):
             frames = stream.feed_numbered(events, after) if events else PING
             if frames:

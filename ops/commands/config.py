@@ -30,5 +30,7 @@ def as_variable(value: Any) -> str:
             return ",".join(value)
         case dict():
             return ",".join(f"{alias}={model}" for alias, model in value.items())
+        case float():
+            return f"{value:g}"
         case _:
             return str(value)

@@ -64,8 +64,7 @@ def dev() -> None:
     """Run the API on loopback until Ctrl-C, with all state under data/."""
     # Until the server listens and after it stopped, SIGTERM too must run what ends the stand-in.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    os.environ.setdefault("LOG_FORMAT", "text")
-    settings = settings_or_exit()
+    settings = settings_or_exit({"LOG_FORMAT": "text", **os.environ})
     settings = msgspec.structs.replace(settings, api_key=settings.api_key or kept_key(KEY_FILE))
     if os.environ.get("MODEL_URL"):
         model = settings.model_name or served_model(settings.model_url, settings.model_api_key)

@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 import tempfile
+from argparse import Namespace
 from pathlib import Path
 
 import click
@@ -51,6 +52,7 @@ def next_revision(connection: Connection, message: str, *, autogenerate: bool) -
     """Write the file after the newest one. Numbers rise by one, so that two branches that both add one collide."""
     number = f"{int(head()) + 1:04d}"
     config = configuration(connection)
+    config.cmd_opts = Namespace(quiet=True)  # Alembic's way to be told not to print
     made = command.revision(config, title(message), autogenerate=autogenerate, rev_id=number)
     assert made is not None and not isinstance(made, list)
     return Path(made.path)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from typing import NoReturn
 
 import click
@@ -12,10 +13,10 @@ EXIT_BAD_SETTINGS = 2
 EXIT_FAILED = 1
 
 
-def settings_or_exit() -> Settings:
+def settings_or_exit(env: Mapping[str, str] = os.environ) -> Settings:
     """Return the settings; with bad ones print a line for each problem and exit with status 2."""
     try:
-        return load_settings(os.environ)
+        return load_settings(env)
     except SettingsError as error:
         for problem in error.problems:
             click.echo(f"error: {problem}", err=True)

@@ -20,6 +20,7 @@ from .spec import Match, Spec, StrictValidator
 from .tables import ANSWERS, ID_PARAMS, AnswerRule
 
 EVENT_STREAM = "text/event-stream"
+ORDERED = frozenset({"assistants", "replay"})
 JSON = "application/json"
 
 
@@ -114,8 +115,8 @@ class Checker:
         if key not in STREAMED and not match.operation.schema(200, EVENT_STREAM):
             _fail(answer.label, "must not be a stream")
         self.seen.add(key)
-        ordered = STREAMED.get(key) == "assistants"
-        order = StreamOrder(OPENINGS.get(key, ())) if ordered else None
+        kind = STREAMED.get(key)
+        order = StreamOrder(OPENINGS.get(key, ()), replayed=kind == "replay") if kind in ORDERED else None
         return Following(answer.label, match.params, self.check_event, order)
 
     def _check_error(self, answer: _Answer, headers: Mapping[str, str], body: bytes) -> None:

@@ -3,6 +3,7 @@
 from functools import cache
 
 from .convert import Schema
+from .extensions import RUN_EVENTS
 from .shapes import shape
 
 # No answer to these says anything about the API.
@@ -16,6 +17,7 @@ STREAMED = {
     "POST /threads/runs": "assistants",
     "POST /threads/{thread_id}/runs": "assistants",
     "POST /threads/{thread_id}/runs/{run_id}/submit_tool_outputs": "assistants",
+    RUN_EVENTS: "replay",
     "GET /responses/{response_id}": "responses",
 }
 

@@ -6,17 +6,26 @@ from typing import Any
 
 from .events import ASSISTANT_EVENTS, ENDS_OF_RUN
 
-# Each object goes through its events in this order, none twice but deltas; all others end it.
-RANKS = {"created": 0, "queued": 1, "in_progress": 2, "cancelling": 3}
-END = 4
+# Each object goes through its events in this order, none twice but deltas; all others end it. Only a run may go back:
+# it is queued again with its tool outputs, or when an attempt was given up.
+RANKS = {"created": 0, "queued": 1, "in_progress": 2, "requires_action": 3, "cancelling": 4}
+END = 5
+GOES_BACK_FROM = (RANKS["in_progress"], RANKS["requires_action"])
 KINDS = ("thread.run.step", "thread.run", "thread.message")
 
 
 class StreamOrder:
-    """Follows one stream; `feed` and `finish` raise AssertionError on the first event out of place."""
+    """Follows one stream; `feed` and `finish` raise AssertionError on the first event out of place.
 
-    def __init__(self, opening: Sequence[str] = ()) -> None:
+    A replayed stream goes on after requires_action, and may begin in the middle of what it tells.
+    """
+
+    def __init__(self, opening: Sequence[str] = (), *, replayed: bool = False) -> None:
         self._opening = list(opening)
+        self._replayed = replayed
+        self._joined = False
+        self._queued: set[str] = set()
+        self._half_told: set[str] = set()
         self._ranks: dict[tuple[str, str], int] = {}
         self._texts: dict[str, dict[int, str]] = defaultdict(dict)
         self._before: str | None = None
@@ -25,6 +34,8 @@ class StreamOrder:
     def feed(self, event: str | None, payload: Any) -> None:
         """Take the next event, with its data decoded."""
         self._check_end(event)
+        if self._before is None:
+            self._joined = self._replayed and event != "thread.run.created"
         if self._opening and event != "error":
             expected = self._opening.pop(0)
             _demand(event == expected, f"{event} where the stream must go on with {expected}")
@@ -42,10 +53,11 @@ class StreamOrder:
         _demand(known, f"{event} is no event of an Assistants stream")
         _demand(not self.done, f"{event} comes after done")
         ended = self._before in ENDS_OF_RUN or self._before == "error"
+        paused = self._replayed and self._before in (None, "thread.run.requires_action")
         if event == "done":
-            _demand(ended, f"done comes after {self._before}, not after the end of the run")
+            _demand(ended or paused, f"done comes after {self._before}, not after the end of the run")
         else:
-            _demand(not ended, f"{event} comes after {self._before}, which ends the stream")
+            _demand(paused or not ended, f"{event} comes after {self._before}, which ends the stream")
 
     def _advance(self, event: str, payload: dict[str, Any]) -> None:
         kind = next((kind for kind in KINDS if event.startswith(f"{kind}.")), None)
@@ -53,16 +65,23 @@ class StreamOrder:
             return
         stage, key = event.rpartition(".")[2], (kind, payload["id"])
         before = self._ranks.get(key)
+        if before is None and self._joined and stage != "created":
+            self._half_told.add(payload["id"])
+            before = -1
         if stage == "delta":
             _demand(before is not None, f"{event} of {payload['id']} comes before {kind}.created")
             _demand(before != END, f"{event} of {payload['id']} comes after its end")
+            self._ranks.setdefault(key, -1)
             if kind == "thread.message":
                 self._collect(payload)
             return
         rank = RANKS.get(stage, END)
-        _demand(before is None or before < rank, f"{event} of {payload['id']} comes late or twice")
+        again = stage == "queued" and payload["id"] in self._queued and before in GOES_BACK_FROM
+        _demand(before is None or before < rank or again, f"{event} of {payload['id']} comes late or twice")
         _demand(before is not None or kind != "thread.message" or rank == 0, f"{event} comes before created")
         self._ranks[key] = rank
+        if stage == "queued":
+            self._queued.add(payload["id"])
         self._close(event, payload)
 
     def _collect(self, payload: dict[str, Any]) -> None:
@@ -72,7 +91,7 @@ class StreamOrder:
                 texts[part["index"]] = texts.get(part["index"], "") + part["text"]["value"]
 
     def _close(self, event: str, payload: dict[str, Any]) -> None:
-        if event == "thread.message.completed":
+        if event == "thread.message.completed" and payload["id"] not in self._half_told:
             self._compare(payload)
         if event == "thread.run.completed":
             left = [f"{kind} {name}" for (kind, name), rank in self._ranks.items() if rank != END]

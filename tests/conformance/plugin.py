@@ -83,9 +83,10 @@ def watched(conformance: Checker) -> Callable[[Any], Any]:
     return partial(raw.watched, conformance)
 
 
-def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> None:
-    """Note which test files were collected."""
-    parent.config.stash[SESSION].modules.add(module_path)
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """Note which test files are collected. A module is also made for each sibling of a file that was named."""
+    if isinstance(collector, pytest.Module):
+        collector.config.stash[SESSION].modules.add(collector.path)
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
@@ -106,9 +107,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         for folder in FOLDERS
         for pattern in config.getini("python_files")
         for file in (config.rootpath / "tests" / folder).rglob(pattern)
+        if not _passed_over(file.relative_to(config.rootpath), config)
     }
     whole = bool(files) and files <= ours.modules
-    ours.full = whole and not (named or ours.selected or config.option.collectonly)
+    # --lf passes over files without deselecting anything in them.
+    some = named or ours.selected or getattr(config.option, "lf", False)
+    ours.full = whole and not (some or config.option.collectonly)
+
+
+def _passed_over(file: Path, config: pytest.Config) -> bool:
+    """Say whether a file is of a suite that is collected only where it is named."""
+    return any(folder.match(pattern) for folder in file.parents for pattern in config.getini("norecursedirs"))
 
 
 @pytest.hookimpl(wrapper=True)

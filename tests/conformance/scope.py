@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from .extensions import OPERATIONS
+
 IN_SCOPE = (
     "GET /assistants",
     "POST /assistants",
@@ -22,12 +24,18 @@ IN_SCOPE = (
     "POST /threads/{thread_id}/runs",
     "GET /threads/{thread_id}/runs/{run_id}",
     "POST /threads/{thread_id}/runs/{run_id}",
+    "POST /threads/{thread_id}/runs/{run_id}/cancel",
+    "POST /threads/{thread_id}/runs/{run_id}/submit_tool_outputs",
     "GET /threads/{thread_id}/runs/{run_id}/steps",
     "GET /threads/{thread_id}/runs/{run_id}/steps/{step_id}",
 )
 
 
+PROMISED = (*IN_SCOPE, *OPERATIONS)
+"""With what the original lacked."""
+
+
 def unseen(seen: Iterable[str]) -> list[str]:
     """List what is in scope and was never answered with success, in the order of the scope."""
     known = set(seen)
-    return [operation for operation in IN_SCOPE if operation not in known]
+    return [operation for operation in PROMISED if operation not in known]

@@ -17,6 +17,7 @@ from jsonschema.validators import extend
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
+from . import extensions
 from .convert import Schema, component, to_json_schema
 from .events import ASSISTANT_EVENTS, DATA_ONLY, ERROR_EVENT, UNSPECIFIED_RESPONSE_EVENTS, EventRule
 
@@ -69,14 +70,14 @@ class Spec:
     """The document, parsed and converted once; validators are built when first asked for."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
-        schemas = to_json_schema(document["components"]["schemas"])
+        schemas = to_json_schema(document["components"]["schemas"]) | extensions.SCHEMAS
         root = {"components": {"schemas": schemas}}
         self._registry: Registry[Any] = Registry().with_resource(DOCUMENT_URI, DRAFT202012.create_resource(root))
         self._validators: dict[str, Draft202012Validator] = {}
         self._response_events = _response_events(schemas)
         self.operations = [_operation(*entry) for entry in _entries(document)]
         # Most literal first, so that /threads/runs is not taken for /threads/{thread_id}.
-        ranked = sorted(self.operations, key=lambda operation: operation.template.count("{"))
+        ranked = sorted([*self.operations, *EXTENSIONS], key=lambda operation: operation.template.count("{"))
         self._routes = [(_pattern(operation.template), operation) for operation in ranked]
 
     def match(self, method: str, url: str) -> Match | None:
@@ -128,6 +129,15 @@ def _entries(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[st
     for template, methods in document["paths"].items():
         for method, operation in methods.items():
             yield method.upper(), template, operation["responses"], shared
+
+
+def _extension(key: str, schema: str | None) -> Operation:
+    method, template = key.split(" ")
+    kind = "text/event-stream" if schema is None else "application/json"
+    return Operation(method, template, {"200": {kind: schema}})
+
+
+EXTENSIONS = [_extension(*entry) for entry in extensions.OPERATIONS.items()]
 
 
 def _operation(method: str, template: str, responses: Mapping[str, Any], shared: Mapping[str, Any]) -> Operation:

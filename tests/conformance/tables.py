@@ -190,7 +190,7 @@ def _answer_rules(kind: str, schema: str, page: str | None, deletion: str | None
 # By the name of the official schema that the operation answers with.
 ANSWERS = {
     **_answer_rules("assistant", "AssistantObject", "ListAssistantsResponse", "DeleteAssistantResponse"),
-    **_answer_rules("thread", "ThreadObject", None, "DeleteThreadResponse"),
+    **_answer_rules("thread", "ThreadObject", "ListThreadsResponse", "DeleteThreadResponse"),
     **_answer_rules("thread.message", "MessageObject", "ListMessagesResponse", "DeleteMessageResponse"),
     **_answer_rules("thread.run", "RunObject", "ListRunsResponse", None),
     **_answer_rules("thread.run.step", "RunStepObject", "ListRunStepsResponse", None),

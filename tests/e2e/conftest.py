@@ -36,9 +36,9 @@ def bounded() -> Iterator[None]:
 def older_sdk() -> Path:
     """Give the folder of SDK 1.109.1, installed on first use. A test that needs it fails where it cannot be had."""
     try:
-        return prepare.prepare()
+        return prepare.prepare(prepare.OLDER_SDK)
     except prepare.Unprepared as problem:
-        reason = f"SDK 1.109.1 is not here; {prepare.COMMAND} says: {problem}"
+        reason = f"SDK 1.109.1 is not here; {prepare.COMMAND} {prepare.OLDER_SDK.name} says: {problem}"
     pytest.fail(reason, pytrace=False)
 
 

@@ -1,7 +1,8 @@
-"""Make what the tests of older SDKs need, if not there yet: `.sdk/openai-1.109.1`, the SDK with its own locked parts.
+"""Make what tests of other packages need, if not there yet: `.sdk/NAME-VERSION`, each with its own locked parts.
 
-Two majors of the SDK cannot share one environment: this one speaks through httpx, 3.x through httpx2.
-Standard library only; `python -m tests.e2e.prepare` from the repository root does the same by hand.
+They cannot share an environment with the suite or each other: SDK 1.x speaks through httpx, 3.x through httpx2, and
+each framework has its own wishes. Standard library only; `python -m tests.e2e.prepare [NAME …]` from the repository
+root does the same by hand.
 """
 
 import fcntl
@@ -12,34 +13,62 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-REQUIREMENTS = ROOT / "requirements" / "sdk1.txt"
-FOLDER = ROOT / ".sdk" / "openai-1.109.1"
-MARKER = FOLDER / "prepared"
+FOLDERS = ROOT / ".sdk"
 COMMAND = "python -m tests.e2e.prepare"
 
 
 class Unprepared(Exception):
-    """The SDK could not be installed; the message says why."""
+    """A package could not be installed; the message says why."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package with its parts: what it is called, the lock it is made from, and the folder it goes into."""
+
+    name: str
+    version: str
+    lock: str
+
+    @property
+    def requirements(self) -> Path:
+        """Where the lock is."""
+        return ROOT / "requirements" / self.lock
+
+    @property
+    def folder(self) -> Path:
+        """Where the package goes."""
+        return FOLDERS / f"{self.name}-{self.version}"
+
+    @property
+    def marker(self) -> Path:
+        """Where it is noted that the folder is whole."""
+        return self.folder / "prepared"
+
+    def fingerprint(self) -> str:
+        """Name what the folder is made from: the lock, and the Python that compiled parts are for."""
+        digest = hashlib.sha256(self.requirements.read_bytes())
+        digest.update(f"{sys.implementation.cache_tag} {sys.platform} {os.uname().machine}".encode())
+        return digest.hexdigest()
+
+    def is_ready(self) -> bool:
+        """Tell whether the folder is whole. The marker is written last, so an interrupted install is none."""
+        return self.marker.is_file() and self.marker.read_text().strip() == self.fingerprint()
+
+
+OLDER_SDK = Package("openai", "1.109.1", "sdk1.txt")
+LANGCHAIN = Package("langchain-classic", "1.0.8", "langchain.txt")
+SEMANTIC_KERNEL = Package("semantic-kernel", "1.45.0", "semantic-kernel.txt")
+AUTOGEN = Package("autogen-ext", "0.7.5", "autogen.txt")
+PACKAGES = (OLDER_SDK, LANGCHAIN, SEMANTIC_KERNEL, AUTOGEN)
 
 
 def say(text: str) -> None:
     """Print what is going on, at once."""
     print(f"[prepare] {text}", flush=True)
-
-
-def fingerprint() -> str:
-    """Name what the folder is made from: the lock, and the Python that compiled parts are for."""
-    digest = hashlib.sha256(REQUIREMENTS.read_bytes())
-    digest.update(f"{sys.implementation.cache_tag} {sys.platform} {os.uname().machine}".encode())
-    return digest.hexdigest()
-
-
-def is_ready() -> bool:
-    """Tell whether the folder is whole. The marker is written last, so an interrupted install is none."""
-    return MARKER.is_file() and MARKER.read_text().strip() == fingerprint()
 
 
 def installer() -> list[str]:
@@ -51,35 +80,41 @@ def installer() -> list[str]:
     raise Unprepared(f"neither pip nor uv belongs to {sys.executable}: run `just setup`")
 
 
-def install() -> None:
-    """Put the SDK and exactly what its lock names into the folder."""
+def install(package: Package) -> None:
+    """Put a package and exactly what its lock names into its folder."""
     began = time.monotonic()
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    command = [*installer(), "-q", "--require-hashes", "--no-deps", "--target", str(FOLDER), "-r", str(REQUIREMENTS)]
-    say(f"installing {REQUIREMENTS.relative_to(ROOT)} into {FOLDER.relative_to(ROOT)}")
+    folder, requirements = package.folder, package.requirements
+    shutil.rmtree(folder, ignore_errors=True)
+    command = [*installer(), "-q", "--require-hashes", "--no-deps", "--target", str(folder), "-r", str(requirements)]
+    say(f"installing {requirements.relative_to(ROOT)} into {folder.relative_to(ROOT)}")
     done = subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
-        raise Unprepared(f"{FOLDER.name} could not be installed ({' '.join(command[1:4])} …):\n{done.stdout.strip()}")
-    MARKER.write_text(fingerprint() + "\n")
+        raise Unprepared(f"{folder.name} could not be installed ({' '.join(command[1:4])} …):\n{done.stdout.strip()}")
+    package.marker.write_text(package.fingerprint() + "\n")
     say(f"done in {time.monotonic() - began:.0f} s")
 
 
-def prepare() -> Path:
-    """Return the folder, made if need be; one preparation at a time on a machine. Raises Unprepared."""
-    FOLDER.parent.mkdir(exist_ok=True)
-    with (FOLDER.parent / "prepare.lock").open("w") as lock:
+def prepare(package: Package) -> Path:
+    """Return a package's folder, made if need be; one preparation at a time on a machine. Raises Unprepared."""
+    FOLDERS.mkdir(exist_ok=True)
+    with (FOLDERS / "prepare.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if is_ready():
-            say(f"{FOLDER.relative_to(ROOT)} is there")
+        if package.is_ready():
+            say(f"{package.folder.relative_to(ROOT)} is there")
         else:
-            install()
-    return FOLDER
+            install(package)
+    return package.folder
 
 
-def main() -> int:
-    """Prepare, and say what is wrong in one go when it cannot be done."""
+def main(names: list[str]) -> int:
+    """Prepare what is named, or everything, and say what is wrong in one go when it cannot be done."""
+    known = {package.name: package for package in PACKAGES}
+    if strangers := sorted(set(names) - set(known)):
+        say(f"ERROR: {', '.join(strangers)} is none of {', '.join(known)}")
+        return 1
     try:
-        prepare()
+        for name in names or known:
+            prepare(known[name])
     except Unprepared as problem:
         say(f"ERROR: {problem}")
         return 1
@@ -87,4 +122,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -8,6 +8,7 @@ import pytest
 
 from tests.conformance import samples
 from tests.conformance.checker import Checker
+from tests.conformance.extensions import RUN_EVENTS
 from tests.conformance.samples import ASSISTANT_ID, MESSAGE_ID, RUN_ID, STEP_ID, THREAD_ID, Object, some_id
 from tests.conformance.scope import IN_SCOPE, unseen
 
@@ -19,6 +20,7 @@ GOOD: list[tuple[str, str, Object]] = [
     ("GET", f"/v1/assistants/{ASSISTANT_ID}", samples.assistant()),
     ("POST", f"/v1/assistants/{ASSISTANT_ID}", samples.assistant()),
     ("DELETE", f"/v1/assistants/{ASSISTANT_ID}", samples.deleted("assistant", ASSISTANT_ID)),
+    ("GET", "/v1/threads?limit=1", samples.page(samples.thread())),
     ("POST", "/v1/threads", samples.thread()),
     ("GET", THREAD, samples.thread()),
     ("POST", THREAD, samples.thread()),
@@ -33,6 +35,8 @@ GOOD: list[tuple[str, str, Object]] = [
     ("POST", f"{THREAD}/runs", samples.run("queued")),
     ("GET", RUN, samples.run("in_progress")),
     ("POST", RUN, samples.run()),
+    ("POST", f"{RUN}/cancel", {**samples.run("in_progress"), "status": "cancelling"}),
+    ("POST", f"{RUN}/submit_tool_outputs", samples.run("queued")),
     ("GET", f"{RUN}/steps", samples.page(samples.step("in_progress"))),
     ("GET", f"{RUN}/steps/{STEP_ID}", samples.step()),
 ]
@@ -54,8 +58,11 @@ def without(value: Object, key: str) -> Object:
 def test_good_answers_pass_and_make_every_operation_in_scope_seen(checker: Checker) -> None:
     for method, path, value in GOOD:
         answer(checker, method, f"http://127.0.0.1:8001{path}", value)
+    assert unseen(checker.seen) == [RUN_EVENTS]
+    stream = samples.body_of(samples.plain_stream())
+    checker.check_response("GET", f"{RUN}/events", 200, samples.STREAM_HEADERS, stream)
     assert unseen(checker.seen) == []
-    assert (checker.answers, len(IN_SCOPE)) == (21, 21)
+    assert (checker.answers, len(IN_SCOPE)) == (25, 23)
 
 
 def test_extra_keys_are_allowed(checker: Checker) -> None:
@@ -145,7 +152,10 @@ BAD: list[tuple[str, str, str, Object]] = [
         f"{RUN}/steps/{STEP_ID}",
         changed(samples.step(), type="tool_calls"),
     ),
-    ("no such operation", "GET", "/v1/threads", samples.page()),
+    ("no such operation", "PUT", "/v1/threads", samples.page()),
+    (r"\$.data\[0\].object", "GET", "/v1/threads", samples.page(changed(samples.thread(), object="run"))),
+    (r"\$.first_id: None", "GET", "/v1/threads", changed(samples.page(), first_id=None)),
+    ("no such operation", "POST", f"{RUN}/events", {}),
     ("no such operation", "PATCH", THREAD, samples.thread()),
     ("no such operation", "GET", "/v1/nothing", {}),
 ]

@@ -15,7 +15,7 @@ KEPT = transport
 RECEIVE = """
 import pytest
 from tests.conformance import samples
-from tests.conformance.scope import IN_SCOPE
+from tests.conformance.scope import PROMISED
 from tests.conformance.transport import checked_http_client
 import httpx2
 
@@ -26,7 +26,7 @@ def receive(checker, value):
 """
 GOOD = RECEIVE + "def test_good(conformance):\n    receive(conformance, samples.thread())\n"
 BAD = RECEIVE + "def test_bad(conformance):\n    receive(conformance, {})\n"
-ALL = RECEIVE + "def test_all(conformance): conformance.seen.update(IN_SCOPE)\n"
+ALL = RECEIVE + "def test_all(conformance): conformance.seen.update(PROMISED)\n"
 VIOLATION = "*GET /threads/{thread_id} 200: $: 'id' is a required property*"
 
 
@@ -76,6 +76,25 @@ def test_a_part_of_the_tests_passes_and_names_what_was_not_seen(project: pytest.
 
 
 @needs_the_document
+def test_a_file_that_was_named_is_no_full_run_though_it_lies_beside_all_others(project: pytest.Pytester) -> None:
+    write(project, integration__a=GOOD, integration__b=GOOD)
+    result = run(project, "tests/integration/test_a.py")
+    result.assert_outcomes(passed=1)
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.no_fnmatch_line("*a full run must see every operation*")
+
+
+@needs_the_document
+def test_a_run_of_what_failed_last_is_no_full_run(project: pytest.Pytester) -> None:
+    write(project, integration__a=GOOD + "def test_flaky(): assert False\n", e2e__b=GOOD)
+    project.runpytest_inprocess(plugins=[plugin]).assert_outcomes(passed=2, failed=1)
+    write(project, integration__a=GOOD + "def test_flaky(): pass\n")
+    result = project.runpytest_inprocess("--lf", plugins=[plugin])
+    result.assert_outcomes(passed=1)
+    assert result.ret == pytest.ExitCode.OK
+
+
+@needs_the_document
 def test_a_full_run_that_leaves_something_unseen_fails(project: pytest.Pytester) -> None:
     write(project, integration__a=GOOD, e2e__b=GOOD, unit__c="def test_unit(): pass\n")
     for args in ([], ["tests/integration", "tests/e2e"]):
@@ -92,6 +111,22 @@ def test_a_full_run_that_sees_everything_passes(project: pytest.Pytester) -> Non
     result = run(project, "-m", "not vllm", "-W", "ignore::pytest.PytestUnknownMarkWarning")
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(["*operations in scope not seen: none"])
+
+
+@needs_the_document
+@pytest.mark.parametrize("apart", ["", "norecursedirs = .* tests/e2e/apart\n"])
+def test_a_suite_that_a_plain_run_passes_over_is_not_missed(project: pytest.Pytester, apart: str) -> None:
+    project.makeini(f"[pytest]\nconformance_spec = {SPEC_PATH}\nmarkers = vllm\nfilterwarnings = error\n{apart}")
+    write(project, integration__a=GOOD, **{"e2e/apart__b": "def test_apart(): pass\n"})
+    everything = run(project, "tests")
+    everything.assert_outcomes(passed=1 if apart else 2)
+    assert everything.ret == pytest.ExitCode.TESTS_FAILED
+    everything.stdout.fnmatch_lines(["*a full run must see every operation*"])
+    named = run(project, "tests/e2e/apart")
+    named.assert_outcomes(passed=1)
+    assert named.ret == pytest.ExitCode.OK
+    without = run(project, "tests/integration")
+    assert without.ret == (pytest.ExitCode.TESTS_FAILED if apart else pytest.ExitCode.OK)
 
 
 @needs_the_document

@@ -42,7 +42,9 @@ MATCHES = {
     ("POST", "/v1/responses"): "POST /responses",
     ("POST", "/v1/responses?beta=true"): "POST /responses?beta=true",
     ("GET", "/v1/responses/r?beta=true"): "GET /responses/{response_id}?beta=true",
-    ("GET", "/v1/threads"): None,
+    ("GET", "/v1/threads"): "GET /threads",
+    ("GET", "/v1/threads/t/runs/r/events?after=3"): "GET /threads/{thread_id}/runs/{run_id}/events",
+    ("PUT", "/v1/threads"): None,
     ("PUT", "/v1/threads/t"): None,
     ("GET", "/v1/threads/t/u"): None,
 }

@@ -70,6 +70,51 @@ def test_a_stream_may_stop_where_tool_outputs_are_needed(checker: Checker) -> No
     )
 
 
+def waiting_run() -> ServerEvent:
+    call = {"id": "call_1", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+    action = {"type": "submit_tool_outputs", "submit_tool_outputs": {"tool_calls": [call]}}
+    run = {**samples.run("in_progress"), "status": "requires_action", "required_action": action}
+    return event("thread.run.requires_action", run)
+
+
+def replay(checker: Checker, events: Events) -> None:
+    path = f"{RUNS}/{samples.RUN_ID}/events"
+    checker.check_response("GET", path, 200, samples.STREAM_HEADERS, samples.body_of(events))
+
+
+def test_a_replay_goes_on_after_tool_outputs_and_may_begin_anywhere(checker: Checker) -> None:
+    plain = plain_stream()
+    replay(checker, [*plain[:3], waiting_run(), *plain[1:]])
+    for start in range(1, len(plain)):
+        replay(checker, plain[start:])
+    replay(checker, [*plain[:3], waiting_run(), plain[-1]])
+
+
+def test_a_live_stream_does_not_go_on_after_tool_calls_nor_begin_anywhere(checker: Checker) -> None:
+    plain = plain_stream()
+    with pytest.raises(AssertionError, match="which ends the stream"):
+        checker.check_stream([*plain[:3], waiting_run(), *plain[1:]])
+    with pytest.raises(AssertionError, match=r"comes before thread\.message\.created"):
+        checker.check_stream(plain[7:])
+
+
+def test_a_replay_from_the_start_is_held_to_the_order_of_a_stream(checker: Checker) -> None:
+    plain = plain_stream()
+    with pytest.raises(AssertionError, match=r"comes before thread\.message\.created"):
+        replay(checker, [*plain[:5], *plain[7:]])
+    with pytest.raises(AssertionError, match="the deltas 'Hello'"):
+        replay(checker, [*plain[:8], *plain[9:]])
+    with pytest.raises(AssertionError, match="without done"):
+        replay(checker, plain[:-1])
+
+
+def test_a_run_may_be_queued_again_when_an_attempt_was_given_up(checker: Checker) -> None:
+    plain = plain_stream()
+    checker.check_stream([*plain[:3], *plain[1:]])
+    with pytest.raises(AssertionError, match=r"thread.run.queued .* late"):
+        checker.check_stream([*plain[:2], *plain[1:]])
+
+
 def step_delta() -> ServerEvent:
     delta = {"step_details": {"type": "tool_calls", "tool_calls": [{"index": 0, "type": "function"}]}}
     return event("thread.run.step.delta", {"id": samples.STEP_ID, "object": "thread.run.step.delta", "delta": delta})

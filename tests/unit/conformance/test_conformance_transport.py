@@ -147,7 +147,7 @@ def test_a_raw_response_is_checked_and_given_back(checker: Checker) -> None:
         response = client.get(f"{URL}/threads/{THREAD_ID}")
         assert raw.checked(checker, response) is response
         with pytest.raises(AssertionError, match="no such operation"):
-            raw.checked(checker, client.get(f"{URL}/threads"))
+            raw.checked(checker, client.get(f"{URL}/nothing"))
 
 
 def test_a_watched_client_needs_no_call_of_the_checker(checker: Checker) -> None:
@@ -155,7 +155,7 @@ def test_a_watched_client_needs_no_call_of_the_checker(checker: Checker) -> None
     with raw.watched(checker, httpx.Client(transport=server)) as client:
         client.get(f"{URL}/threads/{THREAD_ID}")
         with pytest.raises(AssertionError, match="no such operation"):
-            client.get(f"{URL}/threads")
+            client.get(f"{URL}/nothing")
 
     async def talk() -> None:
         async with raw.watched(checker, httpx.AsyncClient(transport=server)) as client:

@@ -68,9 +68,7 @@ def _port(server: uvicorn.Server) -> int:
 def ask(port: int, path: str, **headers: str) -> Answer:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
-        connection.request(
-            "GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()}
-        )
+        connection.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
         response = connection.getresponse()
         return Answer(response.status, response.headers, response.read())
     finally:

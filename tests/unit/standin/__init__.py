@@ -1,0 +1,1 @@
+"""The model stand-in: its wire, its faults, its refusals."""

@@ -1,0 +1,1 @@
+"""Proofs against crashes: slow, so not part of `just test`."""

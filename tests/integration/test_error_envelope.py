@@ -1,0 +1,292 @@
+"""Every failure on every route that it applies to: the envelope, its exact words, and the headers of any answer."""
+
+import json
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from app.main import Parts
+from tests.fixtures.calls import assert_refused, completed_run, get, new_assistant, new_thread
+from tests.fixtures.rooms import led_by_a_script, served
+from tests.fixtures.routes import GUARDED, ROUTES, Route
+
+pytestmark = pytest.mark.anyio
+
+PREFIXES = {"assistant_id": "asst", "thread_id": "thread", "message_id": "msg", "run_id": "run", "step_id": "step"}
+NOUNS = {
+    "assistant_id": "assistant",
+    "thread_id": "thread",
+    "message_id": "message",
+    "run_id": "run",
+    "step_id": "run step",
+}
+NOT_JSON = (
+    "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP "
+    "library correctly. The API expects a JSON payload, but what was sent was not valid JSON.)"
+)
+SECRET = "the-secret-in-the-fault"
+
+BODIES = [route for route in GUARDED if route.body is not None]
+PAGES = [route for route in GUARDED if route.is_page]
+PATH_IDS = [pytest.param(route, name, id=f"{route} {name}") for route in GUARDED for name in route.ids]
+
+
+def on(routes: list[Route]) -> Any:
+    return pytest.mark.parametrize("route", routes, ids=str)
+
+
+@pytest.fixture(scope="module")
+async def known(shared_api: Any) -> dict[str, str]:
+    """One object of each kind, each in the one before."""
+    assistant, thread = await new_assistant(shared_api), await new_thread(shared_api, "say exactly: x")
+    run = await completed_run(shared_api, thread, assistant)
+    message = (await get(shared_api, f"/v1/threads/{thread}/messages"))["data"][0]["id"]
+    step = (await get(shared_api, f"/v1/threads/{thread}/runs/{run['id']}/steps"))["data"][0]["id"]
+    ids = {"assistant_id": assistant, "thread_id": thread, "run_id": run["id"], "message_id": message}
+    return {**ids, "step_id": step, "model": "sovereign-standin"}
+
+
+def minimal_body(route: Route) -> dict[str, Any] | None:
+    """Return a body that is right for a route, in which nothing need exist."""
+    if route.body is None:
+        return None
+    required = {field.name for field in msgspec.structs.fields(route.body) if field.required}
+    return {"role": "user", "content": "x"} if "role" in required else {}
+
+
+async def call(api: Any, route: Route, ids: dict[str, str], **request: Any) -> Any:
+    """Send a request to a route; without a body of its own the smallest that is right."""
+    if "content" not in request and "json" not in request and (body := minimal_body(route)) is not None:
+        request["json"] = body
+    return await api.request(route.method, route.path.format(**ids), **request)
+
+
+@on(GUARDED)
+async def test_no_key(shared_api: Any, known: dict[str, str], route: Route) -> None:
+    answer = await call(shared_api, route, known, headers={"authorization": ""})
+    text = (
+        "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer auth "
+        "(i.e. Authorization: Bearer YOUR_KEY), or in an X-API-Key header."
+    )
+    assert_refused(answer, text, status=401)
+
+
+@on(GUARDED)
+async def test_a_wrong_key(shared_api: Any, known: dict[str, str], route: Route) -> None:
+    answer = await call(shared_api, route, known, headers={"authorization": "Bearer sk-wrong-key-of-somebody"})
+    assert_refused(answer, "Incorrect API key provided: sk-***body.", status=401, code="invalid_api_key")
+
+
+@pytest.mark.parametrize(("route", "name"), PATH_IDS)
+async def test_an_unknown_id(shared_api: Any, known: dict[str, str], route: Route, name: str) -> None:
+    unknown = f"{PREFIXES[name]}_000000000000000000000000"
+    answer = await call(shared_api, route, {**known, name: unknown})
+    assert_refused(answer, f"No {NOUNS[name]} found with id '{unknown}'.", status=404)
+
+
+@pytest.mark.parametrize(("route", "name"), PATH_IDS)
+async def test_a_malformed_id(shared_api: Any, known: dict[str, str], route: Route, name: str) -> None:
+    for wrong in ("undefined", "null", "None", "0"):
+        answer = await call(shared_api, route, {**known, name: wrong})
+        text = f"Invalid '{name}': '{wrong}'. Expected an ID that begins with '{PREFIXES[name]}'."
+        assert_refused(answer, text, param=name, code="invalid_value")
+    answer = await call(shared_api, route, {**known, name: f"{PREFIXES[name]}_%00é"})
+    text = (
+        f"Invalid '{name}': '{PREFIXES[name]}_\0é'. Expected an ID that contains letters, numbers, underscores, "
+        "or dashes, but this value contained additional characters."
+    )
+    assert_refused(answer, text, param=name, code="invalid_value")
+
+
+@on(ROUTES)
+async def test_a_wrong_method(shared_api: Any, known: dict[str, str], route: Route) -> None:
+    path = route.path.format(**known)
+    taken = {other.method for other in ROUTES if other.path == route.path}
+    for method in {"GET", "POST", "PUT", "PATCH", "DELETE"} - taken:
+        answer = await shared_api.request(method, path)
+        text = f"Not allowed to {method} on {path}. (HINT: Perhaps you meant to use a different HTTP method?)"
+        assert_refused(answer, text, status=405, code="method_not_supported")
+        assert {name.strip() for name in answer.headers["allow"].split(",")} == taken | {"OPTIONS"}
+
+
+NOT_QUITE_JSON = {
+    "open": b"{",
+    "comma": b'{"metadata":{},}',
+    "quotes": b"{'metadata':{}}",
+    "two": b"{} {}",
+    "blank": b"  ",
+    "words": b"hello",
+    "form": b"metadata=1",
+    "bytes": b'{"metadata":{"a":"\xff"}}',
+    "half a pair": b'{"metadata":{"a":"\\ud800"}}',
+    "no number": b'{"metadata":NaN}',
+    "wrong, then broken": b'{"metadata":1,',
+    "out of range": b'{"metadata":1e999}',
+    "too deep": b'{"metadata":' + b"[" * 100_000,
+}
+
+
+@on(BODIES)
+@pytest.mark.parametrize("fault", NOT_QUITE_JSON)
+async def test_bad_json(shared_api: Any, known: dict[str, str], route: Route, fault: str) -> None:
+    answer = await call(shared_api, route, known, content=NOT_QUITE_JSON[fault])
+    assert_refused(answer, NOT_JSON)
+
+
+@on(BODIES)
+async def test_json_that_is_no_object(shared_api: Any, known: dict[str, str], route: Route) -> None:
+    for body, kind in ((b"[]", "an array"), (b'"x"', "a string"), (b"1", "an integer"), (b"null", "null")):
+        answer = await call(shared_api, route, known, content=body)
+        assert_refused(answer, f"Invalid type: expected an object, but got {kind} instead.", code="invalid_type")
+
+
+@on(BODIES)
+async def test_an_unknown_parameter(shared_api: Any, known: dict[str, str], route: Route) -> None:
+    body = {**(minimal_body(route) or {}), "tenperature": 1}
+    answer = await call(shared_api, route, known, json=body)
+    assert_refused(answer, "Unknown parameter: 'tenperature'.", param="tenperature", code="unknown_parameter")
+
+
+@on(BODIES)
+async def test_a_wrong_type(shared_api: Any, known: dict[str, str], route: Route) -> None:
+    answer = await call(shared_api, route, known, json={**(minimal_body(route) or {}), "metadata": "x"})
+    text = "Invalid type for 'metadata': expected an object, but got a string instead."
+    assert_refused(answer, text, param="metadata", code="invalid_type")
+
+
+@on(BODIES)
+async def test_a_value_that_is_too_long(shared_api: Any, known: dict[str, str], route: Route) -> None:
+    answer = await call(shared_api, route, known, json={**(minimal_body(route) or {}), "metadata": {"k": "x" * 513}})
+    text = (
+        "Invalid 'metadata.k': string too long. Expected a string with maximum length 512, "
+        "but got a string with length 513 instead."
+    )
+    assert_refused(answer, text, param="metadata.k", code="string_above_max_length")
+
+
+@on(BODIES)
+async def test_a_missing_parameter(shared_api: Any, known: dict[str, str], route: Route) -> None:
+    for missing in minimal_body(route) or {}:
+        body = {name: value for name, value in (minimal_body(route) or {}).items() if name != missing}
+        answer = await call(shared_api, route, known, json=body)
+        text = f"Missing required parameter: '{missing}'."
+        assert_refused(answer, text, param=missing, code="missing_required_parameter")
+
+
+@on(BODIES)
+@pytest.mark.parametrize("sent", ["text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"])
+async def test_an_unsupported_media_type(shared_api: Any, known: dict[str, str], route: Route, sent: str) -> None:
+    answer = await call(shared_api, route, known, content=b"{}", headers={"content-type": sent})
+    text = (
+        f"Unsupported content type: '{sent.partition(';')[0]}'. This API method only accepts 'application/json' "
+        f"requests, but you specified the header 'Content-Type: {sent}'. Please try again with a supported content "
+        "type."
+    )
+    assert_refused(answer, text, status=415, code="unsupported_content_type")
+
+
+@pytest.fixture(scope="module")
+async def small(conformance: Any, tmp_path_factory: Any, anyio_backend: str) -> AsyncIterator[Any]:
+    """An API that takes 2 kB."""
+    async with led_by_a_script(conformance, tmp_path_factory.mktemp("small"), BODY_LIMIT_BYTES="2048") as api:
+        yield api.client
+
+
+@on(BODIES)
+async def test_a_body_that_is_too_large(small: Any, known: dict[str, str], route: Route) -> None:
+    async def in_pieces() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b" " * 1000
+
+    for content in (b" " * 2049, in_pieces()):
+        answer = await call(small, route, known, content=content)
+        text = "Request body too large. Expected at most 2048 bytes."
+        assert_refused(answer, text, status=413, code="request_too_large")
+
+
+@on(PAGES)
+async def test_bad_queries(shared_api: Any, known: dict[str, str], route: Route) -> None:
+    for param, value, text, code in (
+        (
+            "limit",
+            "101",
+            "Invalid 'limit': integer above maximum value. Expected a value <= 100, but got 101 instead.",
+            "integer_above_max_value",
+        ),
+        ("order", "up", "Invalid value: 'up'. Supported values are: 'asc' and 'desc'.", "invalid_value"),
+        ("after", "x_1", "Invalid 'after': no object with id 'x_1' found in this list.", "invalid_value"),
+        ("before", "x_1", "Invalid 'before': no object with id 'x_1' found in this list.", "invalid_value"),
+    ):
+        answer = await call(shared_api, route, known, params={param: value})
+        assert_refused(answer, text, param=param, code=code)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "PUT"])
+@pytest.mark.parametrize(
+    "path", ["/", "/v1", "/v1/nothing", "/v1/threads/thread_1/nothing", "/v2/threads", "/docs/assets/nothing", "/v1/%00"]
+)
+async def test_an_unknown_route(shared_api: Any, method: str, path: str) -> None:
+    if path.startswith("/docs") and method != "GET":
+        pytest.skip("the route of the assets is known: a wrong method there is a 405")
+    answer = await shared_api.request(method, path, params={"secret": "query"})
+    assert_refused(answer, f"Invalid URL ({method} {path.replace('%00', chr(0))})", status=404)
+
+
+class Faulty:
+    """A part that fails at whatever it is asked to do."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(SECRET)
+
+
+@pytest.fixture(scope="module")
+async def broken(conformance: Any, tmp_path_factory: Any, stand_in_url: str, anyio_backend: str) -> AsyncIterator[Any]:
+    """An API whose every part has a fault, but starts and stops as it should."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('broken')}/sovereign_assistant.db"
+    async with served(conformance, DATABASE_URL=url, MODEL_URL=stand_in_url) as api:
+        parts = dict(vars(api.parts))
+        for name in Parts.__annotations__.keys() & parts.keys() - {"stopping_since"}:
+            setattr(api.parts, name, Faulty())
+        yield api.client
+        for name, part in parts.items():
+            setattr(api.parts, name, part)
+
+
+@on([route for route in ROUTES if route.path not in ("/health", "/health/live")])
+async def test_a_fault_reveals_nothing_and_is_logged_under_the_requests_id(
+    broken: Any, known: dict[str, str], route: Route, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        answer = await call(broken, route, known)
+    text = "The server had an error while processing your request. Give its request id to whoever runs the server."
+    assert_refused(answer, text, status=500, kind="server_error")
+    (record,) = [record for record in caplog.records if record.getMessage() == "unhandled fault"]
+    assert vars(record)["request_id"] == answer.headers["x-request-id"]
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], RuntimeError)
+
+
+async def test_an_answer_to_an_error_is_json_with_the_headers_of_any_answer(shared_api: Any) -> None:
+    seen = set()
+    for method, path, headers in (
+        ("GET", "/v1/threads/thread_unknown", {}),
+        ("GET", "/v1/nothing", {}),
+        ("PUT", "/v1/threads", {}),
+        ("GET", "/v1/assistants", {"authorization": "Bearer x"}),
+        ("POST", "/v1/threads", {"content-type": "text/plain"}),
+        ("GET", "/v1/assistants?limit=0", {}),
+        ("POST", "/v1/threads", {"content-length": "999999999"}),
+        ("POST", "/v1/threads", {"content-length": "many"}),
+    ):
+        answer = await shared_api.request(method, path, headers=headers)
+        assert answer.status_code >= 400
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.headers["content-length"] == str(len(answer.content))
+        assert answer.headers["openai-version"] == "2020-10-01"
+        assert answer.headers["openai-processing-ms"].isdecimal()
+        assert list(json.loads(answer.content)["error"]) == ["message", "type", "param", "code"]
+        seen.add(answer.headers["x-request-id"])
+    assert len(seen) == 8
