@@ -42,6 +42,11 @@ test-frameworks *args: setup
     {{ python }} -m tests.e2e.prepare langchain-classic semantic-kernel autogen-ext
     {{ python }} -m pytest tests/e2e/frameworks {{ args }}
 
+# Crash proofs: hundreds of `kill -9` under load, random orders of calls, chunks and crashes
+[group('test')]
+test-faults *args: setup
+    {{ python }} -m pytest tests/faults {{ args }}
+
 # What it costs, next to the bare model server in the same run
 [group('test')]
 bench *args: setup

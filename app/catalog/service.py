@@ -75,7 +75,7 @@ class Catalog:
         except ModelFailure:
             if self._refuse_stand_in:
                 raise
-            served = []
+            served = self._listed  # what it served a while ago it most likely still serves, with the same windows
         stated = next((model.max_model_len for model in served if model.id == name), None)
         return Upstream(self._client, name, self._context_window or stated)
 

@@ -78,6 +78,14 @@ def _resolve(waiter: "asyncio.Future[bool]", outcome: bool) -> None:
         waiter.set_result(outcome)
 
 
+def unbroken(events: Sequence[Stamped]) -> Sequence[Stamped]:
+    """Return the newest events whose numbers follow each other; what came before a gap is the journal's to tell."""
+    start = len(events)
+    while start > 0 and (start == len(events) or events[start - 1].seq + 1 == events[start].seq):
+        start -= 1
+    return events[start:]
+
+
 class Bus:
     """The topics of the runs that are not over, by run id."""
 
@@ -86,9 +94,11 @@ class Bus:
         self._kept = kept
 
     def open(self, run_id: str, first: Sequence[Stamped]) -> Topic:
-        """Make a run's topic; it starts with the events that its acceptance journalled. One from before ends."""
-        self.close(run_id)
-        topic = Topic(first, kept=self._kept)
+        """Make a run's topic; it starts with the events that its acceptance journalled.
+
+        One from before ends with the task that tells it, which may still have its last event to tell.
+        """
+        topic = Topic(unbroken(first), kept=self._kept)
         topic.durable_seq = topic.last_seq
         self._topics[run_id] = topic
         return topic

@@ -9,12 +9,13 @@ import msgspec
 from msgspec import Struct
 
 from app.inference.failures import RunErrorCode
+from app.kit.wire import Answer
 
 IncompleteReason = Literal["max_completion_tokens", "max_prompt_tokens"]
 MessageCut = Literal["content_filter", "max_tokens", "run_cancelled", "run_expired", "run_failed"]
 
 
-class TokenUsage(Struct, frozen=True):
+class TokenUsage(Answer, frozen=True):
     """Tokens as the model server reported them."""
 
     prompt_tokens: int = 0

@@ -144,14 +144,15 @@ class Executor:
             self._owner.start(self._flusher.run(), name="text flusher")
         task = self._owner.start(self._until_over(turn, topic, has_slot), name=f"run {spec.run_id}")
         self._running[spec.run_id] = task
-        task.add_done_callback(lambda over: self._over(spec.run_id, over))
+        task.add_done_callback(lambda over: self._over(spec.run_id, over, topic))
         return topic
 
     def topic(self, run_id: str) -> Topic | None:
         """Return where a run's events are told, None when no task carries it out."""
         return self._bus.topic(run_id)
 
-    def _over(self, run_id: str, task: "asyncio.Task[Any]") -> None:
+    def _over(self, run_id: str, task: "asyncio.Task[Any]", topic: Topic) -> None:
+        topic.end()
         if self._running.get(run_id) is task:  # outputs may have come before the task that asked for them was over
             del self._running[run_id]
             self._cancelled.discard(run_id)
@@ -161,7 +162,8 @@ class Executor:
         """Stop a run whose thread was deleted: nothing of it is kept, and the model server is freed."""
         task = self._running.get(run_id)
         if task is not None:
-            task.cancel()
+            # Not at once: a task that is cancelled before its first turn never gives its slot back.
+            asyncio.get_running_loop().call_soon(task.cancel)
 
     async def stop(self, grace_s: float) -> None:
         """Let turns end for `grace_s` seconds, also those just being accepted; queue the rest for the next start."""
@@ -177,8 +179,9 @@ class Executor:
 
     async def cancel(self, run_id: str) -> bool:
         """End a run as cancelled and free the model server; False when no task of ours carries it out."""
+        await asyncio.sleep(0)  # a task that is cancelled before its first turn would do nothing at all
         task = self._running.get(run_id)
-        if task is None:
+        if task is None or task.done():
             return False
         if run_id not in self._cancelled:  # a second call would cut the first one's last words short
             self._cancelled.add(run_id)

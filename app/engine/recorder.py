@@ -45,6 +45,7 @@ class Recorder:
             await asyncio.shield(writing)
         except asyncio.CancelledError:
             await asyncio.wait([writing])
+            writing.exception()  # noted: one that nobody asks for is logged as a fault of ours
             raise
 
     async def _write_and_tell(self, stamped: list[Stamped]) -> None:

@@ -45,6 +45,10 @@ class TurnSpec(Struct, frozen=True, kw_only=True):
     parallel_tool_calls: bool = True
 
 
+NUMBERS_LEFT = 1_000_000
+"""More than any attempt tells; so a reader that had seen more than the disk kept still sees all of the next one."""
+
+
 class Stamped(Struct, frozen=True):
     """An event and its number in the run."""
 
@@ -91,6 +95,7 @@ class Turn:
         self.usage = TokenUsage()
         for stamped in past:
             self._take(stamped.event)
+            self.last_seq = stamped.seq
 
     @property
     def ended(self) -> bool:
@@ -106,6 +111,10 @@ class Turn:
     def produced(self) -> bool:
         """Tell whether the model has said anything in the step that is open."""
         return self.tools_open or (self.message_open and bool(self.text))
+
+    def leave_numbers(self) -> None:
+        """Leave a gap: the owner before may have told text under numbers that never reached the disk."""
+        self.last_seq += NUMBERS_LEFT
 
     def stamp(self, events: Sequence[TurnEvent]) -> list[Stamped]:
         """Take events in and number them. Raises IllegalTransition."""

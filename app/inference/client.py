@@ -11,6 +11,7 @@ from aiohttp import ClientResponse, ClientTimeout
 
 from app.inference.chunks import Chunk, ServedModels, decode_chunk, decode_models
 from app.inference.failures import (
+    UNREADABLE,
     ModelBroke,
     ModelFailure,
     ModelTimedOut,
@@ -113,7 +114,7 @@ class ModelClient:
                 if response.status == 200:
                     return response
                 try:
-                    text = await response.content.read(ERROR_BODY_LIMIT)
+                    text = await _error_body(response)
                 finally:
                     response.close()
         raise failure_of_answer(response.status, text)
@@ -123,7 +124,9 @@ class ModelClient:
         session = self._opened()
         try:
             return await session.post(self.url + path, data=body, headers=headers)
-        except (aiohttp.ServerDisconnectedError, ConnectionResetError):
+        except aiohttp.ClientConnectorError:
+            raise
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionResetError):
             # A kept connection that the server had just closed: it never saw the request, so ask once more.
             return await session.post(self.url + path, data=body, headers=headers)
 
@@ -159,7 +162,7 @@ class ModelClient:
             raise failure_of_answer(response.status, text)
         try:
             return decode_models(text)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             raise ModelBroke("The model server's /v1/models is not what OpenAI's is.") from None
 
 
@@ -201,6 +204,14 @@ class Silence:
         return ModelTimedOut("The model server fell silent.") if self._passed else None
 
 
+async def _error_body(response: ClientResponse) -> bytes:
+    """Read a refusal whole: it may come in several pieces."""
+    body = b""
+    while len(body) < ERROR_BODY_LIMIT and not response.content.at_eof():
+        body += await response.content.readany()
+    return body
+
+
 async def _read_to_end(response: ClientResponse) -> None:
     """Read what follows [DONE], normally nothing, so that the connection can be kept."""
     with suppress(TimeoutError, aiohttp.ClientError):
@@ -230,7 +241,7 @@ def _chunks_of(payloads: Sequence[bytes]) -> tuple[list[Chunk], ModelFailure | N
 def _chunk(payload: bytes) -> Chunk:
     try:
         chunk = decode_chunk(payload)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         raise ModelBroke("The model server sent something that is not a chat completion chunk.") from None
     if chunk.error is not None:
         raise failure_of_event(chunk.error)
@@ -250,7 +261,7 @@ def _translated() -> Iterator[None]:
         raise ModelTimedOut("The model server did not answer in time.") from None
     except aiohttp.ClientConnectorError:
         raise ModelUnreachable("The model server cannot be reached.") from None
-    except (aiohttp.ClientPayloadError, LineTooLong, ValueError):
+    except (aiohttp.ClientPayloadError, aiohttp.ClientResponseError, LineTooLong, ValueError):
         raise ModelBroke("The model server's answer was cut off or unreadable.") from None
     except (aiohttp.ClientError, OSError):
         raise ModelUnreachable("The connection to the model server broke.") from None

@@ -17,6 +17,7 @@ import msgspec
 MESSAGE_LIMIT = 500
 VALIDATION_ERROR = "Bad Request"  # vLLM's type for a body it cannot read; its other refusals are "BadRequestError"
 TOO_LONG = ("context length", "context size", "max_model_len")
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)  # msgspec lets the second one through for a broken string
 RunErrorCode = Literal["server_error", "rate_limit_exceeded", "invalid_prompt"]
 
 
@@ -89,7 +90,7 @@ def _message_of(body: bytes) -> tuple[str, str | None]:
     """Find the message and parameter in an error body: OpenAI's object, vLLM's bare string, or FastAPI's detail."""
     try:
         answer = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return "", None
     if not isinstance(answer, dict):
         return "", None

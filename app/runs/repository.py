@@ -202,6 +202,7 @@ def requeue(tx: WriteTx, row: Row[Any], at: int) -> tuple[TurnSpec, list[Stamped
         case "queued":
             return spec, past
         case "in_progress":
+            turn.leave_numbers()
             return spec, past + append_in(tx, turn, (TurnRequeued(at=at),))
         case "cancelling":
             append_in(tx, turn, closing(turn, "run_cancelled", TurnCancelled(at=at, usage=turn.usage)))

@@ -136,15 +136,13 @@ class RunService:
     async def stream(self, started: StartedRun) -> AsyncGenerator[bytes, None]:
         """Render a started run's events as they happen."""
         stream = RunStream(started.run)
-        stream.feed(started.past[: started.seen])
+        stream.feed([stamped for stamped in started.past if stamped.seq <= started.seen])
         if started.thread is not None:
             yield frame(b"thread.created", json.encode(started.thread))
         reader = follow(self._journal, started.run.id, started.topic, after=started.seen, ping_s=self._ping_s)
         async for events in reader:
             yield stream.feed(events) if events else PING
-        if stream.run.status not in ENDED and stream.run.required_action is None:
-            yield error_event(ApiError(BROKEN_OFF))
-        yield DONE
+        yield _last_frames(stream)
 
     async def events(self, project_id: str, thread_id: str, run_id: str, after: int) -> AsyncGenerator[bytes, None]:
         """Render a run's events above a number: what was, then what comes. Raises NotFound, and InvalidRequest once
@@ -162,7 +160,7 @@ class RunService:
             frames = stream.feed_numbered(events, after) if events else PING
             if frames:
                 yield frames
-        yield DONE
+        yield _last_frames(stream)
 
     async def page(self, project_id: str, thread_id: str, query: PageQuery) -> Page[Run]:
         """List a thread's runs."""
@@ -218,3 +216,9 @@ class RunService:
             except ApiError:
                 log.warning("overdue runs could not be expired; trying again")
             await asyncio.sleep(EXPIRE_EVERY_S)
+
+
+def _last_frames(stream: RunStream) -> bytes:
+    """Return what ends a stream: an error before `done` where the run neither ended nor waits for its client."""
+    rests = stream.run.status in ENDED or stream.run.required_action is not None
+    return DONE if rests else error_event(ApiError(BROKEN_OFF)) + DONE

@@ -248,12 +248,14 @@ def _tags(handlers: list[tuple[str, HTTPRouteHandler]]) -> list[dict[str, str]]:
 def _require_what_is_always_there(components: dict[str, Any]) -> None:
     """Mark the fields of answers as required: msgspec leaves out those that have a default."""
     for answer in _subclasses(Answer):
-        schema = components.get(answer.__name__)
-        if schema is not None and not answer.__struct_config__.omit_defaults:
-            fields = msgspec.structs.fields(answer)
-            always = [field.encode_name for field in fields if field.default is not msgspec.UNSET]
-            tag = answer.__struct_config__.tag_field
-            schema["required"] = ([tag] if tag else []) + always
+        if answer.__struct_config__.omit_defaults:
+            continue
+        fields = msgspec.structs.fields(answer)
+        always = [field.encode_name for field in fields if field.default is not msgspec.UNSET]
+        tag = answer.__struct_config__.tag_field
+        for name, schema in components.items():
+            if name == answer.__name__ or name.startswith(f"{answer.__name__}_"):  # Page[Run] is Page_Run_
+                schema["required"] = ([tag] if tag else []) + always
 
 
 def _subclasses(kind: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:

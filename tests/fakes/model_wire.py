@@ -139,9 +139,7 @@ REFUSALS: dict[str, tuple[int, bytes]] = {
         "body.1",
     ),
     "content type not JSON": _invalid("Unsupported Media Type: Only 'application/json' is allowed", None),
-    "empty messages": _bad(
-        "Cannot apply chat template to an empty conversation. Provide at least one message.", None
-    ),
+    "empty messages": _bad("Cannot apply chat template to an empty conversation. Provide at least one message.", None),
     "stream options without stream": _bad(
         "Stream options can only be defined when `stream=True`. (parameter=stream_options)", "stream_options"
     ),

@@ -78,7 +78,7 @@ def read(database: Path) -> OnDisk:
             messages=connection.execute(
                 "SELECT id, thread_id, run_id, role, status, content FROM messages ORDER BY thread_id, position"
             ).fetchall(),
-            runs={row["id"]: row for row in connection.execute("SELECT id, thread_id, status, ended_at FROM runs")},
+            runs={row["id"]: row for row in connection.execute("SELECT * FROM runs")},
             details=details,
             requeued=connection.execute(told).fetchone()[0],
         )
@@ -134,7 +134,7 @@ def rules_broken(ledger: Ledger, disk: OnDisk) -> list[str]:
         if (run["status"] in ENDED) != (run["ended_at"] is not None):
             faults.append(f"{run['id']} is {run['status']} and its end {run['ended_at']}")
         if run["status"] not in ENDED - {"failed", "expired", "incomplete"} and run["ended_at"] is not None:
-            faults.append(f"{run['id']} ended {run['status']}, and nothing but its server failed")
+            faults.append(f"{run['id']} ended {run['status']} ({run['last_error']}) though only its server was killed")
     return faults + answers_broken(ledger, disk)
 
 

@@ -1,7 +1,7 @@
 """A server in this process whose model, time and death are a test's to decide. Real services, engine and database."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
@@ -43,6 +43,8 @@ class Store:
         self._database = database
         self.under_way = 0
         self.dead = False
+        self.after_write: Callable[[], Awaitable[None]] | None = None
+        """What happens between a commit and its caller's hearing of it."""
 
     async def read(self, work: Callable[[ReadTx], T]) -> T:
         """Read, unless dead."""
@@ -50,7 +52,10 @@ class Store:
 
     async def write(self, work: Callable[[WriteTx], T]) -> T:
         """Write, unless dead."""
-        return await self._counted(self._database.write, work)
+        done = await self._counted(self._database.write, work)
+        if self.after_write is not None:
+            await self.after_write()
+        return done
 
     async def _counted(self, way: Callable[[Any], Any], work: Callable[[Any], T]) -> T:
         if self.dead:
@@ -117,6 +122,11 @@ async def _batches(call: ModelCall) -> AsyncGenerator[Sequence[Chunk], None]:
         yield line
 
 
+async def no_model() -> str:
+    """Be the default model of assistants that name theirs."""
+    raise AssertionError("the assistant names its model")
+
+
 class Told:
     """What one reader was told of a run."""
 
@@ -153,14 +163,13 @@ class Node:
         )
         self.threads = ThreadService(self.store, clock, self.executor)
         self.runs = RunService(self.store, clock, self.executor, journal, expires_after_s=600, ping_s=1e9)
-        self.told: list[Told] = []
         self._readers: list[asyncio.Task[None]] = []
 
-    def follow(self, started: StartedRun) -> None:
+    def follow(self, started: StartedRun) -> Told:
         """Read a run's stream as its client would."""
         told = Told(started.run.id)
-        self.told.append(told)
         self._readers.append(asyncio.create_task(told.read(self.runs.stream(started))))
+        return told
 
     async def calm(self) -> None:
         """Wait until nothing happens any more by itself."""

@@ -61,7 +61,9 @@ async def test_an_expired_run_says_so_and_frees_its_thread(story: Story, status:
     run, accepted = story.done[status], story.accepted[status]
     assert (run["status"], run["expires_at"]) == ("expired", run["created_at"] + EXPIRES_AFTER_S)
     assert run["expires_at"] == accepted["expires_at"]
-    assert {run[key] for key in ("required_action", "last_error", "completed_at", "failed_at", "cancelled_at")} == {None}
+    assert {run[key] for key in ("required_action", "last_error", "completed_at", "failed_at", "cancelled_at")} == {
+        None
+    }
     await post(story.api, f"/v1/threads/{run['thread_id']}/messages", {"role": "user", "content": "free"})
 
 

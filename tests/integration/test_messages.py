@@ -86,7 +86,10 @@ async def test_text_is_kept_to_the_character(rooms: Any, text: str) -> None:
         (None, []),
         ([], []),
         ([{"file_id": "file-1", "tools": [CODE]}], [{"file_id": "file-1", "tools": [CODE]}]),
-        ([{"file_id": "file-1", "tools": [CODE, SEARCH, CODE]}], [{"file_id": "file-1", "tools": [CODE, SEARCH, CODE]}]),
+        (
+            [{"file_id": "file-1", "tools": [CODE, SEARCH, CODE]}],
+            [{"file_id": "file-1", "tools": [CODE, SEARCH, CODE]}],
+        ),
         ([{"file_id": "file-1"}], [{"file_id": "file-1", "tools": []}]),
         ([{"file_id": "file-1", "tools": None}], [{"file_id": "file-1", "tools": []}]),
         (
@@ -116,13 +119,15 @@ MISSING, VALUE, TYPE, UNKNOWN = "missing_required_parameter", "invalid_value", "
         (
             {"role": "user", "content": ""},
             "content",
-            "Invalid 'content': empty string. Expected a string with minimum length 1, but got an empty string instead.",
+            "Invalid 'content': empty string. Expected a string with minimum length 1, "
+            "but got an empty string instead.",
             "empty_string",
         ),
         (
             {"role": "user", "content": []},
             "content",
-            "Invalid 'content': empty array. Expected an array with minimum length 1, but got an empty array instead.",
+            "Invalid 'content': empty array. Expected an array with minimum length 1, "
+            "but got an empty array instead.",
             "empty_array",
         ),
         (

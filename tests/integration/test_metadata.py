@@ -90,9 +90,7 @@ async def test_more_is_refused(shared_api: Any, objects: Objects, path: str) -> 
 
     text = "too many properties. Expected an object with at most 16 properties, but got an object with 17 properties"
     answer = await send({str(n): "x" for n in range(17)})
-    assert_refused(
-        answer, f"Invalid 'metadata': {text} instead.", param="metadata", code="object_above_max_properties"
-    )
+    assert_refused(answer, f"Invalid 'metadata': {text} instead.", param="metadata", code="object_above_max_properties")
     text = "key too long. Expected keys with maximum length 64, but got a key with length 65"
     answer = await send({"a": "x", "k" * 65: "x"})
     assert_refused(answer, f"Invalid 'metadata': {text} instead.", param="metadata", code="string_above_max_length")

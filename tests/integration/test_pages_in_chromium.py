@@ -51,9 +51,7 @@ class Seen(NamedTuple):
 def leak() -> Response[bytes]:
     """The counter-example: a page that does ask for an outside picture."""
     page = f'<!doctype html><link rel="icon" href="data:,"><img src="{OUTSIDE}">'
-    return Response(
-        page.encode(), media_type=MediaType.HTML, headers={"content-security-policy": SWAGGER_POLICY}
-    )
+    return Response(page.encode(), media_type=MediaType.HTML, headers={"content-security-policy": SWAGGER_POLICY})
 
 
 async def without_policy(message: Message, scope: Scope) -> None:
@@ -116,9 +114,7 @@ def test_a_page_draws_an_operation_of_the_document(guarded: int, path: str, tmp_
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc"])
-def test_a_page_asks_for_nothing_outside_even_where_it_could(
-    unguarded: int, path: str, tmp_path: Path
-) -> None:
+def test_a_page_asks_for_nothing_outside_even_where_it_could(unguarded: int, path: str, tmp_path: Path) -> None:
     seen = look(unguarded, path, tmp_path)
     assert OPERATION in seen.dom
     assert f"http://127.0.0.1:{unguarded}/openapi.json" in seen.asked

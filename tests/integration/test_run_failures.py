@@ -9,7 +9,6 @@ import pytest
 from tests.conformance.sse import parse
 from tests.fakes.model_faults import cuts, replies
 from tests.fakes.model_gate import waits
-from tests.fakes.model_server import refusing_url
 from tests.fakes.model_wire import REFUSALS, died, role, text
 from tests.fixtures.calls import (
     assert_refused,
@@ -22,7 +21,7 @@ from tests.fixtures.calls import (
     new_thread,
     post,
 )
-from tests.fixtures.rooms import Scripted, served
+from tests.fixtures.rooms import Scripted
 
 pytestmark = pytest.mark.anyio
 
@@ -56,20 +55,11 @@ async def test_a_model_that_nobody_serves_is_named(rooms: Any, stream: bool) -> 
     assert (await get(rooms, f"/v1/threads/{run['thread_id']}/runs/{run['id']}/steps"))["data"] == []
 
 
-@STREAM
-async def test_a_model_server_that_is_down_is_said_to_be(conformance: Any, sqlite_url: str, stream: bool) -> None:
-    async with served(conformance, DATABASE_URL=sqlite_url, MODEL_URL=refusing_url()) as api:
-        run = await failed_run(api.client, stream=stream)
-        assert run["last_error"] == {"code": "server_error", "message": "The model server cannot be reached."}
-
-
 @pytest.mark.parametrize(
     ("refusal", "code", "words"),
     [
         ("prompt too long", "invalid_prompt", "maximum context length is 2048 tokens"),
         ("image to a text model", "invalid_prompt", "not a multimodal model"),
-        ("queue full", "rate_limit_exceeded", "overloaded"),
-        ("engine died", "server_error", "EngineCore encountered an issue"),
         ("no key or a wrong one", "server_error", "MODEL_API_KEY"),
         ("unknown path", "server_error", "404"),
     ],
@@ -77,7 +67,7 @@ async def test_a_model_server_that_is_down_is_said_to_be(conformance: Any, sqlit
 async def test_the_model_servers_refusal_is_the_runs_error(
     scripted: Scripted, refusal: str, code: str, words: str
 ) -> None:
-    scripted.model.script.append(replies(*REFUSALS[refusal]))
+    scripted.model.script.extend([replies(*REFUSALS[refusal])] * 2)  # what may be a passing fault is asked again
     run = await failed_run(scripted.client, stream=False, model="tiny")
     assert run["last_error"]["code"] == code
     assert words in run["last_error"]["message"]
@@ -126,17 +116,3 @@ async def test_a_full_queue_is_429_with_the_time_to_come_back(narrow: Scripted) 
     for run in runs:
         assert (await ended(api, run))["status"] == "completed"
     await completed_run(api, thread, assistant)
-
-
-async def test_an_expired_run_says_when_and_frees_its_thread(conformance: Any, tmp_path: Any) -> None:
-    from tests.fixtures.rooms import led_by_a_script
-
-    async with led_by_a_script(conformance, tmp_path, RUN_EXPIRES_AFTER_S="1") as scripted:
-        api, gate = scripted.client, asyncio.Event()
-        scripted.model.script.append(waits(gate, "too late"))
-        thread, assistant = await new_thread(api, "x"), await new_assistant(api, model="tiny")
-        accepted = await new_run(api, thread, assistant)
-        assert accepted["expires_at"] == accepted["created_at"] + 1
-        run = await ended(api, accepted)
-        assert (run["status"], run["expires_at"]) == ("expired", accepted["expires_at"])
-        await post(api, f"/v1/threads/{thread}/messages", {"role": "user", "content": "free"})

@@ -77,6 +77,7 @@ async def test_a_value_is_matched_whole_and_to_the_letter(rooms: Any, value: str
     alone = await marked(rooms, **{key: value})
     for other in others:
         await marked(rooms, **{key: other})
+        await marked(rooms, **{"first": "x", key: other})
     assert await found(rooms, **{key: value}) == [wanted, alone]
 
 

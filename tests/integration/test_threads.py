@@ -58,9 +58,7 @@ async def test_a_message_that_is_wrong_names_its_place_and_leaves_no_thread(room
     messages = [{"role": "user", "content": "x"}, {"role": "user"}]
     answer = await rooms.post("/v1/threads", json={"messages": messages})
     param = "messages[1].content"
-    assert_refused(
-        answer, f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter"
-    )
+    assert_refused(answer, f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
 
 
 async def test_an_update_changes_what_was_sent_and_null_clears(rooms: Any) -> None:
@@ -81,13 +79,6 @@ async def test_messages_cannot_be_changed_through_their_thread(rooms: Any) -> No
     thread = await new_thread(rooms)
     answer = await rooms.post(f"/v1/threads/{thread}", json={"messages": []})
     assert_refused(answer, "Unknown parameter: 'messages'.", param="messages", code="unknown_parameter")
-
-
-async def test_there_is_no_list_of_threads(rooms: Any) -> None:
-    answer = await rooms.get("/v1/threads")
-    text = "Not allowed to GET on /v1/threads. (HINT: Perhaps you meant to use a different HTTP method?)"
-    assert_refused(answer, text, status=405, code="method_not_supported")
-    assert "POST" in answer.headers["allow"]
 
 
 async def test_deleting_says_so_once(rooms: Any) -> None:

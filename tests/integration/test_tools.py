@@ -241,7 +241,9 @@ async def test_tools_that_are_not_there_yet_are_named_in_a_header(rooms: Any) ->
     streamed = await submit(rooms, run, "7", stream=True)
     assert streamed.headers["x-unavailable-tools"] == "code_interpreter, file_search"
     plain = await new_run(rooms, thread, assistant, tools=[PRICE], tool_choice="none")
-    answer = await rooms.post(f"/v1/threads/{await new_thread(rooms)}/runs", json={"assistant_id": assistant, "tools": []})
+    answer = await rooms.post(
+        f"/v1/threads/{await new_thread(rooms)}/runs", json={"assistant_id": assistant, "tools": []}
+    )
     assert "x-unavailable-tools" not in answer.headers
     for started in (plain, answer.json()):
         await ended(rooms, started)

@@ -1,19 +1,22 @@
 """A model server that is away, full or broken: runs wait where that helps, give up where it does not, and say why."""
 
 import asyncio
-import json
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from app.engine.events import TurnRequeued
+from app.engine.journal import Journal
 from tests.fakes.model_faults import cuts, replies, resets, sends, stalls
 from tests.fakes.model_gate import waits
 from tests.fakes.model_server import DEFAULT_ANSWER, Exchange, model_server, refusing_url
 from tests.fakes.model_tools import calling, calls, function
-from tests.fakes.model_wire import MODEL, REFUSALS, models, role, text
+from tests.fakes.model_wire import MODEL, REFUSALS, died, models, role, text
 from tests.fixtures.calls import (
     Json,
     assert_refused,
@@ -27,7 +30,7 @@ from tests.fixtures.calls import (
     post,
     texts_of,
 )
-from tests.fixtures.rooms import Scripted, served
+from tests.fixtures.rooms import Scripted, Served, served
 from tests.fixtures.tools import names, path_of, steps_of, submit, told, waiting_run
 
 pytestmark = pytest.mark.anyio
@@ -39,12 +42,12 @@ BROKEN = replies(*REFUSALS["engine died"])
 @asynccontextmanager
 async def model_at(url: str) -> AsyncIterator[None]:
     """Serve the default answer at an address where nobody listened so far."""
-    port = int(url.split(":")[2].split("/")[0])
+    port = urlsplit(url).port
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        length = next((int(line.split(":")[1]) for line in head.split("\r\n") if line.lower().startswith("content-l")), 0)
-        await reader.readexactly(length)
+        if length := re.search(r"content-length: (\d+)", head, re.IGNORECASE):
+            await reader.readexactly(int(length[1]))
         asks = head.startswith("POST")
         body, kind = (DEFAULT_ANSWER, "text/event-stream") if asks else (models(MODEL), "application/json")
         answer = f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\nconnection: close\r\ncontent-length: {len(body)}\r\n\r\n"
@@ -56,6 +59,13 @@ async def model_at(url: str) -> AsyncIterator[None]:
         yield
 
 
+async def tried_in_vain(on: Served, run: Json) -> None:
+    """Wait until a run was put back into the queue."""
+    async with asyncio.timeout(5):
+        while TurnRequeued not in {type(told.event) for told in await Journal(on.database).events_after(run["id"], 0)}:
+            await asyncio.sleep(0.01)
+
+
 async def test_runs_wait_in_the_queue_until_the_model_server_is_up(conformance: Any, database_url: str) -> None:
     url = refusing_url()
     async with served(conformance, DATABASE_URL=database_url, MODEL_URL=url) as on:
@@ -63,14 +73,18 @@ async def test_runs_wait_in_the_queue_until_the_model_server_is_up(conformance: 
         assistant = await new_assistant(api, model=MODEL)
         threads = [await new_thread(api, f"question {n}") for n in range(3)]
         runs = [await new_run(api, thread, assistant) for thread in threads]
-        body = {"assistant_id": assistant, "stream": True, "thread": {}}
-        streaming = asyncio.create_task(api.post("/v1/threads/runs", json=body))
-        for run in runs:
+        where, body = f"/v1/threads/{await new_thread(api)}/runs", {"assistant_id": assistant, "stream": True}
+        streaming = asyncio.create_task(api.post(where, json=body))
+        while not (listed := (await get(api, where))["data"]):
+            await asyncio.sleep(0.005)
+        for run in (*runs, listed[0]):
+            await tried_in_vain(on, run)
             waiting = await became(api, run, "queued")
             assert (waiting["started_at"], waiting["last_error"]) == (None, None)
         assert (await api.get("/health/ready")).status_code == 503
         held = f"Can't add messages to {threads[0]} while a run {runs[0]['id']} is active."
-        assert_refused(await api.post(f"/v1/threads/{threads[0]}/messages", json={"role": "user", "content": "y"}), held)
+        message = {"role": "user", "content": "y"}
+        assert_refused(await api.post(f"/v1/threads/{threads[0]}/messages", json=message), held)
         async with model_at(url):
             for number, run in enumerate(runs):
                 assert (await ended(api, run))["status"] == "completed"
@@ -224,8 +238,6 @@ async def test_a_silent_model_server_is_given_up(conformance: Any, sqlite_url: s
 
 
 async def test_an_engine_that_dies_before_the_first_token_is_asked_again(scripted: Scripted) -> None:
-    from tests.fakes.model_wire import died
-
     async def dies(exchange: Exchange) -> None:
         await exchange.begin()
         await exchange.send(role() + died())
@@ -233,4 +245,4 @@ async def test_an_engine_that_dies_before_the_first_token_is_asked_again(scripte
 
     run, _ = await run_of(scripted, dies)
     assert run["status"] == "completed"
-    assert json.dumps(scripted.asked[0]) == json.dumps(scripted.asked[1])
+    assert scripted.asked[0] == scripted.asked[1]

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 WRITERS = 600
 MEANWHILE_S = 10
-FAST_S = 0.5
+FAST_S = 1.0
 
 
 async def test_a_storm_of_cancelled_writers_leaks_nothing(store: Database) -> None:

@@ -3,10 +3,10 @@
 import json
 from typing import Any
 
-import msgspec
 import pytest
 
 from app.inference.chunks import Chunk, decode_chunk, decode_models
+from app.inference.failures import UNREADABLE
 from tests.fakes import model_wire as wire
 
 
@@ -65,9 +65,11 @@ def test_usage_without_a_count_of_the_answer_is_read() -> None:
     assert counted.completion_tokens is None
 
 
-@pytest.mark.parametrize("payload", [b"", b"nonsense", b"[1]", b'{"choices": 3}', b'{"choices":[{"delta":"\xff"}]}'])
+@pytest.mark.parametrize(
+    "payload", [b"", b"nonsense", b"[1]", b'{"choices": 3}', b'{"choices":[{"delta":{"content":"\xff"}}]}']
+)
 def test_what_is_no_chunk_is_refused(payload: bytes) -> None:
-    with pytest.raises(msgspec.DecodeError):
+    with pytest.raises(UNREADABLE):
         decode_chunk(payload)
 
 

@@ -68,7 +68,9 @@ def test_a_list_of_validation_errors_is_not_repeated() -> None:
     assert SECRET not in failure.message
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b"3", b'{"error":{}}', b'{"error":null}', b'{"error":[1]}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b'{"error":"\xff"}', b"[1]", b"3", b'{"error":{}}', b'{"error":null}', b'{"error":[1]}']
+)
 @pytest.mark.parametrize(
     ("status", "kind"), [(400, ModelRefused), (404, ModelUnknown), (429, ModelBusy), (502, ModelBroke)]
 )
