@@ -21,7 +21,7 @@ from app.engine.pruning import keep_pruning
 from app.health.controller import HealthController
 from app.health.service import HealthService
 from app.inference.client import ModelClient
-from app.kit.clock import SystemClock
+from app.kit.clock import Clock, SystemClock
 from app.kit.tasks import TaskOwner
 from app.messages.controller import MessagesController
 from app.messages.service import MessageService
@@ -128,13 +128,39 @@ def _project_id(request: Request[Any, Any, Any]) -> str:
 async def running(settings: Settings, parts: Parts) -> AsyncGenerator[None, None]:
     """Open every part, and close it again: no run is accepted once the executor stops, then the store closes."""
     clock = SystemClock()
-    model = ModelClient(
+    model = model_client(settings)
+    database = await open_database(settings.database_url)
+    chores = TaskOwner()
+    try:
+        executor = build(settings, parts, clock, model, database)
+        chores.start(keep_pruning(database, clock, settings.run_events_kept_s), name="pruning")
+        await parts.runs.take_up_unended()
+        chores.start(parts.runs.keep_expiring(), name="expiry")
+        try:
+            yield
+        finally:
+            await (parts.ending_runs or executor.stop(settings.shutdown_grace_s))
+    finally:
+        await model.close()
+        await chores.close()
+        await database.close()
+
+
+def model_client(settings: Settings) -> ModelClient:
+    """Build the model server's client."""
+    return ModelClient(
         settings.model_url,
         api_key=settings.model_api_key,
         connect_timeout_s=settings.model_connect_timeout_s,
         first_token_timeout_s=settings.model_first_token_timeout_s,
         idle_timeout_s=settings.model_idle_timeout_s,
     )
+
+
+def build(settings: Settings, parts: Parts, clock: Clock, model: ModelClient, database: Database) -> Executor:
+    """Put the services together over what is open."""
+    journal = Journal(database)
+    parts.database = database
     parts.catalog = Catalog(
         model,
         clock,
@@ -143,10 +169,8 @@ async def running(settings: Settings, parts: Parts) -> AsyncGenerator[None, None
         context_window=settings.context_window,
         refuse_stand_in=settings.environment == "production",
     )
-    parts.database = await open_database(settings.database_url)
-    parts.health = HealthService(parts.database, parts.catalog)
-    journal = Journal(parts.database)
-    parts.messages = MessageService(parts.database, clock)
+    parts.health = HealthService(database, parts.catalog)
+    parts.messages = MessageService(database, clock)
     executor = parts.executor = Executor(
         models=parts.catalog,
         history=parts.messages.history,
@@ -158,24 +182,14 @@ async def running(settings: Settings, parts: Parts) -> AsyncGenerator[None, None
         flush_s=settings.run_flush_ms / 1000,
         context_messages=settings.context_messages,
     )
-    parts.assistants = AssistantService(parts.database, clock, parts.catalog.default_model)
-    parts.threads = ThreadService(parts.database, clock, executor)
+    parts.assistants = AssistantService(database, clock, parts.catalog.default_model)
+    parts.threads = ThreadService(database, clock, executor)
     parts.runs = RunService(
-        parts.database,
+        database,
         clock,
         executor,
         journal,
         expires_after_s=settings.run_expires_after_s,
         ping_s=settings.stream_ping_s,
     )
-    chores = TaskOwner()
-    chores.start(keep_pruning(parts.database, clock, settings.run_events_kept_s), name="pruning")
-    try:
-        await parts.runs.take_up_unended()
-        chores.start(parts.runs.keep_expiring(), name="expiry")
-        yield
-    finally:
-        await (parts.ending_runs or executor.stop(settings.shutdown_grace_s))
-        await model.close()
-        await chores.close()
-        await parts.database.close()
+    return executor

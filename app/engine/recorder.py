@@ -5,6 +5,7 @@ and flushed soon, for all running turns in one commit: a crash loses them togeth
 """
 
 import asyncio
+import logging
 
 from app.engine.bus import Topic
 from app.engine.events import Pieces
@@ -12,6 +13,8 @@ from app.engine.journal import Journal, LostRun
 from app.engine.loop import Batch
 from app.engine.turn import Stamped, Turn
 from app.errors import Unavailable
+
+log = logging.getLogger(__name__)
 
 STORAGE_RETRIES_S = (0.1, 0.5, 2.0, *(5.0,) * 60)
 
@@ -89,6 +92,7 @@ class Flusher:
         self._marked: set[Recorder] = set()
         self._wake = asyncio.Event()
         self._in_flight: dict[Recorder, asyncio.Event] = {}
+        self._flushing: asyncio.Task[None] | None = None
 
     def mark(self, recorder: Recorder) -> None:
         """Flush this turn's text at the next occasion."""
@@ -112,18 +116,25 @@ class Flusher:
             self._wake.clear()
             marked, self._marked = self._marked, set()
             if marked:
-                await self._flush(marked)
+                # Shielded: a flush that has begun is finished, since nobody could say what it left on disk.
+                self._flushing = asyncio.create_task(self._flush(marked))
+                await asyncio.shield(self._flushing)
 
     async def _flush(self, marked: set[Recorder]) -> None:
         taken = {recorder: events for recorder in marked if (events := recorder.take_pending())}
+        if not taken:
+            return
         written = asyncio.Event()
         self._in_flight = dict.fromkeys(taken, written)
         try:
             lost = await self._journal.append_together([(recorder.turn, events) for recorder, events in taken.items()])
         except Unavailable:
-            for recorder, events in taken.items():
-                recorder.put_back(events)
+            self._put_back(taken)
+            for recorder in taken:
                 self.mark(recorder)
+        except Exception:
+            log.exception("text could not be flushed; each run will try with its next event")
+            self._put_back(taken)
         else:
             for recorder, events in taken.items():
                 recorder.lost = recorder.turn.spec.run_id in lost
@@ -131,3 +142,7 @@ class Flusher:
         finally:
             self._in_flight = {}
             written.set()
+
+    def _put_back(self, taken: dict[Recorder, list[Stamped]]) -> None:
+        for recorder, events in taken.items():
+            recorder.put_back(events)

@@ -58,8 +58,11 @@ DROP_MESSAGES_OF_ATTEMPT = delete(MESSAGES).where(
     MESSAGES.c.position > BEGAN_AFTER,
 )
 DROP_STEPS_OF_ATTEMPT = delete(STEPS).where(STEPS.c.run_id == bindparam("run"), STEPS.c.position > BEGAN_AFTER)
-HOLD_RUN = select(RUNS.c.id).where(
-    RUNS.c.id == bindparam("run"), RUNS.c.fence == bindparam("held"), RUNS.c.ended_at.is_(None)
+# Locked, where the engine has several writers: who takes or deletes the run at this moment is waited for.
+HOLD_RUN = (
+    select(RUNS.c.id)
+    .where(RUNS.c.id == bindparam("run"), RUNS.c.fence == bindparam("held"), RUNS.c.ended_at.is_(None))
+    .with_for_update(read=True)
 )
 NEXT_POSITION = (
     update(THREADS)

@@ -3,6 +3,7 @@
 import secrets
 import threading
 import time
+from collections.abc import Callable
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 SUFFIX_LENGTH = 24
@@ -23,7 +24,8 @@ def _base62(number: int, digits: int) -> str:
 class IdSource:
     """Makes ids; two of one source never collide and always sort in the order they were made."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock_ns: Callable[[], int] = time.time_ns) -> None:
+        self._clock_ns = clock_ns
         self._lock = threading.Lock()
         self._millis = 0
         self._tail = 0
@@ -31,7 +33,7 @@ class IdSource:
     def new(self, prefix: str) -> str:
         """Return `<prefix>_` and 24 alphanumerics: 8 of the time in milliseconds, 16 random but rising."""
         with self._lock:
-            millis = time.time_ns() // 1_000_000
+            millis = self._clock_ns() // 1_000_000
             if millis > self._millis:
                 self._millis, self._tail = millis, secrets.randbelow(_RANDOM_SPACE // 2)
             else:  # the same millisecond, or a clock that went back: go on rising

@@ -5,7 +5,6 @@ Run as a plain script by `just setup`, with any Python from 3.11 on.
 
 import hashlib
 import importlib.util
-import os
 import subprocess
 import sys
 import time
@@ -66,7 +65,7 @@ def install_hook() -> None:
         return
     hook.parent.mkdir(exist_ok=True)
     hook.write_text(HOOK)
-    os.chmod(hook, 0o755)
+    hook.chmod(0o755)
 
 
 if __name__ == "__main__":

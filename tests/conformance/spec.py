@@ -155,6 +155,7 @@ def _name(schema: Schema) -> str | None:
 
 def _pattern(template: str) -> re.Pattern[str]:
     literal = re.escape(template).replace(r"\{", "{").replace(r"\}", "}")
+    literal = literal.replace("{model}", "(?P<model>.+)")  # names of models have slashes, and SDKs leave them
     return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/?]+)", literal))
 
 

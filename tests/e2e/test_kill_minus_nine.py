@@ -23,9 +23,9 @@ from tests.fixtures.servers import API_KEY
 CLIENTS = 20
 THREADS = 4
 KILL_AFTER_ACKNOWLEDGED = 300
-UNLOCKED_WITHIN_S = 5
+ANSWERED_WITHIN_S = 15
 ENDS = ("completed", "failed", "incomplete", "expired", "cancelled")
-LONG = "repeat 2000 words"
+LONG = "repeat 200 words"
 
 
 @contextmanager
@@ -57,7 +57,7 @@ class Told(openai.AsyncAssistantEventHandler):
         self.calls.append("on_end")
 
 
-def test_what_was_acknowledged_is_there_once_and_a_run_that_was_cut_off_holds_no_thread(
+def test_what_was_acknowledged_is_there_once_and_a_run_that_was_cut_off_answers_once(
     paced_model_url: str, tmp_path: Path, conformance: Checker
 ) -> None:
     with served(tmp_path, paced_model_url) as (url, process):
@@ -70,13 +70,13 @@ def test_what_was_acknowledged_is_there_once_and_a_run_that_was_cut_off_holds_no
     with served(tmp_path, paced_model_url) as (url, _):
         restarted = time.monotonic()
         with client_of(url) as api:
-            run = ended_run(api, run_thread, restarted + UNLOCKED_WITHIN_S)
+            run = ended_run(api, run_thread, restarted + ANSWERED_WITHIN_S)
             message = {"role": "user", "content": "and now?"}
             assert api.post(f"/threads/{run_thread}/messages", json=message).status_code == 200
-            assert time.monotonic() - restarted <= UNLOCKED_WITHIN_S
+            answers = [said for said in texts_of(api, run_thread) if said not in (LONG, "and now?")]
             stored = Counter(text for thread_id in threads for text in texts_of(api, thread_id))
-    assert run["status"] in ENDS
-    assert run["status"] != "failed" or run["last_error"]["code"] == "server_error"
+    assert run["status"] == "completed"
+    assert [len(answer.split()) for answer in answers] == [200]
     assert len(session.acknowledged) >= KILL_AFTER_ACKNOWLEDGED
     assert [text for text in session.acknowledged if stored[text] != 1] == []
     # Clients were cut off in the middle of a request: what they were not told of may be there, but not twice.

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from app.engine.executor import Upstream
 from app.inference.chunks import Choice, Chunk, Delta, Usage
-from app.inference.client import ChatRequest, ChunkBatches
+from app.inference.client import ChatModel, ChatRequest, ChunkBatches
 
 Line = Chunk | Sequence[Chunk] | asyncio.Event | float | BaseException
 """A chunk or a batch of them to yield, an event or a number of seconds to wait for, or a failure to raise."""
@@ -85,7 +85,7 @@ async def _follow(script: Sequence[Line]) -> AsyncGenerator[Sequence[Chunk], Non
 class OneModel:
     """Resolves every name to one model: the executor's Models."""
 
-    def __init__(self, model: ScriptedModel, *, window: int | None = None) -> None:
+    def __init__(self, model: ChatModel, *, window: int | None = None) -> None:
         self._model = model
         self._window = window
         self.asked: list[str] = []

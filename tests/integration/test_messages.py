@@ -126,8 +126,7 @@ MISSING, VALUE, TYPE, UNKNOWN = "missing_required_parameter", "invalid_value", "
         (
             {"role": "user", "content": []},
             "content",
-            "Invalid 'content': empty array. Expected an array with minimum length 1, "
-            "but got an empty array instead.",
+            "Invalid 'content': empty array. Expected an array with minimum length 1, but got an empty array instead.",
             "empty_array",
         ),
         (

@@ -5,12 +5,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, convert
 from sqlalchemy import Row, Table, select
 
 from app.assistants.schemas import CreateAssistant
 from app.assistants.service import AssistantService
-from app.assistants.tools import FunctionDefinition, FunctionTool
 from app.db.database import Database
 from app.db.tables import DEFAULT_PROJECT, MessageRow, RunEventsRow, RunRow, StepRow, ThreadRow, table
 from app.engine.bus import KEPT_EVENTS, Bus, Topic
@@ -33,7 +32,6 @@ from tests.fakes.model import OneModel, ScriptedModel
 RUNS, THREADS, MESSAGES = table(RunRow), table(ThreadRow), table(MessageRow)
 STEPS, EVENTS = table(StepRow), table(RunEventsRow)
 NEVER_S = 3600.0
-LOOK_UP = FunctionTool(function=FunctionDefinition(name="look_up"))
 
 
 class Accepted(Struct, frozen=True):
@@ -71,7 +69,8 @@ class Rig:
         """Commit a run over a thread, a new one by default."""
         thread_id = thread_id or await self.thread()
         expires_after_s = options.pop("expires_after_s", 600)
-        wanted = input_of(CreateRun(assistant_id=self.assistant_id, **options), expires_after_s)
+        body = convert({"assistant_id": self.assistant_id, **options}, CreateRun)
+        wanted = input_of(body, expires_after_s)
         row, past = await self.database.write(
             lambda tx: RunWriter(tx, DEFAULT_PROJECT).accept(thread_id, wanted, [], self.clock.now(), starts=starts)
         )

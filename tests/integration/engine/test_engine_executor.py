@@ -1,0 +1,295 @@
+"""Who runs, when, and how it ends: slots, the queue, the deadline, failures, deletion, readers that go away."""
+
+import asyncio
+import json
+import logging
+
+import pytest
+
+from app.db.database import Database
+from app.engine.context import PastMessage
+from app.engine.events import TextAdded
+from app.engine.executor import INTERNAL_FAULT
+from app.errors import RateLimited, Unavailable
+from app.inference.client import ModelClient
+from app.inference.failures import ModelBroke, ModelBusy, ModelRefused, ModelTimedOut
+from tests.fakes import model_wire as wire
+from tests.fakes.model import OneModel, ScriptedModel, answer, finish, text, usage
+from tests.fakes.model_faults import stalls
+from tests.fakes.model_server import model_server
+from tests.integration.engine.rig import (
+    EVENTS,
+    MESSAGES,
+    NEVER_S,
+    STEPS,
+    Accepted,
+    Rig,
+    engine,
+    kinds,
+    over,
+    text_of,
+    told,
+)
+
+pytestmark = pytest.mark.anyio
+
+SECRET = "what nobody may read in a log"
+AT_ONCE_S = 0.1
+BROKE = ModelBroke("The model server's answer was cut off.")
+
+
+async def said_by(rig: Rig, run: Accepted) -> list[tuple[str, str | None, str]]:
+    """Return what a run said: status, reason, text."""
+    rows = await rig.rows(MESSAGES, run)
+    return [(row.status, row.incomplete_reason, json.loads(row.content)[0]["text"]["value"]) for row in rows]
+
+
+async def test_a_run_answers_its_thread(database: Database) -> None:
+    model = ScriptedModel(answer("hello", " there"))
+    async with engine(database, model) as rig:
+        thread = await rig.thread("first", "second")
+        run = await rig.run(thread, instructions="Be brief.")
+        assert (await rig.run_row(run)).status == "completed"
+        assert await said_by(rig, run) == [("completed", None, "hello there")]
+        assert await rig.holder(run) is None
+        [request] = model.requests
+        assert request.messages == [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "first"},
+            {"role": "user", "content": "second"},
+        ]
+        await rig.run(thread)
+        assert model.requests[1].messages[-1] == {"role": "assistant", "content": "hello there"}
+
+
+@pytest.mark.parametrize(("wanted", "shown"), [({}, 5), ({"type": "last_messages", "last_messages": 2}, 2)])
+async def test_the_model_is_shown_the_newest_messages(sqlite: Database, wanted: dict[str, object], shown: int) -> None:
+    model = ScriptedModel(answer("x"))
+    async with engine(sqlite, model, context_messages=5) as rig:
+        thread = await rig.thread(*(f"{number}" for number in range(8)))
+        await rig.run(thread, **({"truncation_strategy": wanted} if wanted else {}))
+        assert [message["content"] for message in model.requests[0].messages] == [str(n) for n in range(8 - shown, 8)]
+
+
+async def test_a_prompt_is_cut_to_the_window_of_its_model(sqlite: Database) -> None:
+    model = ScriptedModel(answer("x"))
+    async with engine(sqlite, models=OneModel(model, window=600)) as rig:
+        await rig.run(await rig.thread(*("word " * 60 for _ in range(8))))
+        assert 1 < len(model.requests[0].messages) < 8
+
+
+async def test_no_more_run_at_once_than_there_are_slots_and_the_rest_in_their_order(sqlite: Database) -> None:
+    model = ScriptedModel([0.005, *answer("x")])
+    async with engine(sqlite, model, concurrency=3) as rig:
+        started = [await rig.start(await rig.thread(f"{number}")) for number in range(12)]
+        assert [(await rig.run_row(run)).status for run, _ in started[-2:]] == ["queued", "queued"]
+        for _, topic in started:
+            await over(topic)
+        assert model.most_open == 3
+        assert [request.messages[0]["content"] for request in model.requests] == [str(number) for number in range(12)]
+
+
+async def test_past_the_queue_a_run_is_refused_until_one_ends(sqlite: Database) -> None:
+    gate = asyncio.Event()
+    async with engine(sqlite, ScriptedModel([gate, *answer("x")]), concurrency=1, queue_limit=2) as rig:
+        started = [await rig.start() for _ in range(3)]
+        thread = await rig.thread()
+        with pytest.raises(RateLimited) as refused:
+            await rig.start(thread)
+        assert (refused.value.code, refused.value.retry_after_s) == ("rate_limit_exceeded", 5)
+        gate.set()
+        for _, topic in started:
+            await over(topic)
+        assert (await rig.run_row(await rig.run(thread))).status == "completed"
+
+
+async def test_places_that_are_held_count_before_their_runs_are_committed(sqlite: Database) -> None:
+    async with engine(sqlite, concurrency=1, queue_limit=1) as rig:
+        held = [rig.executor.reserve() for _ in range(2)]
+        assert [place.starts for place in held] == [True, False]
+        with pytest.raises(RateLimited):
+            rig.executor.reserve()
+        held[0].release()
+        held[0].release()
+        assert rig.executor.reserve().starts
+        with pytest.raises(RateLimited):
+            rig.executor.reserve()
+
+
+async def test_a_run_that_waits_past_its_time_expires_in_the_queue(sqlite: Database) -> None:
+    model = ScriptedModel([asyncio.Event()])
+    async with engine(sqlite, model, concurrency=1) as rig:
+        await rig.start()
+        run = await rig.run(expires_after_s=0)
+        row = await rig.run_row(run)
+        assert (row.status, row.started_at, await rig.holder(run)) == ("expired", None, None)
+        assert (len(model.requests), await said_by(rig, run)) == (1, [])
+
+
+async def test_a_run_in_the_middle_of_its_answer_expires_and_keeps_it(database: Database) -> None:
+    model = ScriptedModel([text("half"), asyncio.Event()])
+    async with engine(database, model, flush_s=NEVER_S) as rig:
+        run = await rig.run(expires_after_s=1)
+        assert (await rig.run_row(run)).status == "expired"
+        assert await said_by(rig, run) == [("incomplete", "run_expired", "half")]
+        assert [step.status for step in await rig.rows(STEPS, run)] == ["expired"]
+        assert (model.open, await rig.holder(run)) == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [(ModelRefused("no"), "invalid_prompt"), (ModelTimedOut("no"), "server_error")],
+    ids=["refused", "timed out"],
+)
+async def test_a_failure_before_the_first_token_keeps_nothing(
+    database: Database, failure: Exception, code: str
+) -> None:
+    for model in (ScriptedModel([failure]), ScriptedModel([], refusals=[failure])):
+        async with engine(database, model) as rig:
+            run = await rig.run()
+            row = await rig.run_row(run)
+            assert (row.status, json.loads(row.last_error)) == ("failed", {"code": code, "message": "no"})
+            assert (await said_by(rig, run), await rig.holder(run)) == ([], None)
+
+
+async def test_a_failure_after_the_first_token_keeps_what_was_said(database: Database) -> None:
+    model = ScriptedModel([text("half "), text("an answer"), BROKE])
+    async with engine(database, model) as rig:
+        run = await rig.run()
+        row = await rig.run_row(run)
+        error = {"code": "server_error", "message": BROKE.message}
+        assert (row.status, json.loads(row.last_error)) == ("failed", error)
+        assert await said_by(rig, run) == [("incomplete", "run_failed", "half an answer")]
+        [step] = await rig.rows(STEPS, run)
+        assert (step.status, json.loads(step.last_error)) == ("failed", error)
+        assert (len(model.requests), await rig.holder(run)) == (1, None)
+
+
+async def test_an_answer_that_follows_a_failed_attempt_is_the_only_one(database: Database) -> None:
+    model = ScriptedModel(answer("hello"), refusals=[ModelBusy("full")])
+    async with engine(database, model) as rig:
+        run, topic = await rig.start()
+        events = await rig.read(run.spec.run_id, topic)
+        assert await said_by(rig, run) == [("completed", None, "hello")]
+        assert [name for name in kinds(events) if name.startswith("Turn")] == [
+            "TurnQueued",
+            "TurnStarted",
+            "TurnRequeued",
+            "TurnStarted",
+            "TurnCompleted",
+        ]
+        assert await rig.read(run.spec.run_id, None) == events
+
+
+async def test_a_run_that_pauses_before_it_asks_again_expires_in_time(sqlite: Database) -> None:
+    async with engine(sqlite, ScriptedModel([], refusals=[ModelBusy("full")] * 9)) as rig:
+        run = await rig.run(expires_after_s=1)
+        assert (await rig.run_row(run)).status == "expired"
+
+
+async def test_a_fault_of_ours_fails_the_run_and_tells_no_content(
+    sqlite: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken_history(thread_id: str, count: int) -> list[PastMessage]:
+        raise LookupError(thread_id)
+
+    async with engine(sqlite, ScriptedModel(answer(SECRET)), history=broken_history) as rig:
+        with caplog.at_level(logging.DEBUG):
+            run = await rig.run(await rig.thread(SECRET))
+        row = await rig.run_row(run)
+        assert json.loads(row.last_error) == {"code": INTERNAL_FAULT.code, "message": INTERNAL_FAULT.message}
+        assert (row.status, await rig.holder(run)) == ("failed", None)
+        [logged] = [record for record in caplog.records if record.exc_info]
+        assert logged.__dict__["run_id"] == run.spec.run_id
+        assert SECRET not in caplog.text
+
+
+async def test_a_fault_of_ours_in_the_middle_of_an_answer_keeps_it_and_tells_no_content(
+    sqlite: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with engine(sqlite, ScriptedModel([text(SECRET), ZeroDivisionError()])) as rig:
+        with caplog.at_level(logging.DEBUG):
+            run = await rig.run()
+        assert await said_by(rig, run) == [("incomplete", "run_failed", SECRET)]
+        assert (await rig.run_row(run)).status == "failed"
+        assert SECRET not in caplog.text
+
+
+async def test_one_fault_leaves_the_other_runs_alone(sqlite: Database) -> None:
+    model = ScriptedModel([text("a"), RuntimeError()], [text("b"), 0.02, finish(), usage()])
+    async with engine(sqlite, model) as rig:
+        started = [await rig.start() for _ in range(4)]
+        for _, topic in started:
+            await over(topic)
+        assert [(await rig.run_row(run)).status for run, _ in started] == ["failed", *["completed"] * 3]
+
+
+async def test_a_run_whose_reader_went_away_completes(database: Database) -> None:
+    gate = asyncio.Event()
+    async with engine(database, ScriptedModel([text("half"), gate, *answer(" and whole")])) as rig:
+        run, topic = await rig.start()
+        reading = asyncio.create_task(rig.read(run.spec.run_id, topic))
+        await told(topic, TextAdded)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        gate.set()
+        await over(topic)
+        assert await said_by(rig, run) == [("completed", None, "half and whole")]
+
+
+async def test_deleting_a_thread_frees_the_model_server_at_once_and_leaves_nothing(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    timeouts = dict.fromkeys(("connect_timeout_s", "first_token_timeout_s", "idle_timeout_s"), 5.0)
+    async with model_server() as server:
+        client = ModelClient(server.url, **timeouts)
+        server.script.append(stalls(wire.role(), wire.text("half")))
+        async with engine(database, models=OneModel(client)) as rig:
+            run, topic = await rig.start()
+            exchange = await server.request()
+            await told(topic, TextAdded)
+            deleted_at = asyncio.get_running_loop().time()
+            await rig.threads.delete("proj_default", run.spec.thread_id)
+            assert await exchange.client_left() - deleted_at < AT_ONCE_S
+            await over(topic)
+            assert [await rig.rows(of, run) for of in (MESSAGES, STEPS, EVENTS)] == [[], [], []]
+            assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+            assert rig.executor.reserve().starts, "its slot is free"
+        await client.close()
+
+
+async def test_a_burst_of_runs_answers_every_thread_once(database: Database) -> None:
+    async with engine(database, ScriptedModel([text("a"), 0.001, *answer("b", "c")]), concurrency=8) as rig:
+        started = await asyncio.gather(*(rig.start() for _ in range(60)))
+        told_of = await asyncio.gather(*(rig.read(run.spec.run_id, topic) for run, topic in started))
+        assert {text_of(events) for events in told_of} == {"abc"}
+        for run, _ in started:
+            assert await said_by(rig, run) == [("completed", None, "abc")]
+
+
+@pytest.mark.parametrize("ends", ["in time", "too late"])
+async def test_a_stop_lets_runs_end_and_queues_the_rest_again(database: Database, ends: str) -> None:
+    gate = asyncio.Event()
+    model = ScriptedModel([text("half"), gate, *answer(" and whole")])
+    async with engine(database, model, concurrency=1) as rig:
+        run, topic = await rig.start()
+        waiting, _ = await rig.start()
+        await told(topic, TextAdded)
+        stopping = asyncio.create_task(rig.executor.stop(5 if ends == "in time" else 0.05))
+        await asyncio.sleep(0.02)
+        if ends == "in time":
+            gate.set()
+        await stopping
+        assert (topic.ended, model.open) == (True, 0)
+        statuses = [(await rig.run_row(one)).status for one in (run, waiting)]
+        assert statuses == (["completed"] * 2 if ends == "in time" else ["queued"] * 2)
+        if ends == "too late":
+            assert (await said_by(rig, run), await rig.holder(run)) == ([], run.spec.run_id)
+
+
+async def test_a_stopping_executor_takes_no_run(sqlite: Database) -> None:
+    async with engine(sqlite) as rig:
+        await rig.executor.stop(0)
+        with pytest.raises(Unavailable, match="stopping"):
+            rig.executor.reserve()
