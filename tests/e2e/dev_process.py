@@ -18,6 +18,8 @@ STOP_WITHIN_S = 30.0
 READY = "Ctrl-C stops all of it."
 RULE = "-" * 78
 
+GONE_WITHIN_S = 3.0
+
 
 @dataclass
 class Dev:
@@ -65,11 +67,14 @@ class Dev:
         return self.process.wait(STOP_WITHIN_S)
 
     def left_something_behind(self) -> bool:
-        """Tell whether anything of the group still runs."""
-        try:
-            os.killpg(self.process.pid, 0)
-        except ProcessLookupError:
-            return False
+        """Tell whether anything of the group goes on running; what is just ending gets a moment."""
+        deadline = time.monotonic() + GONE_WITHIN_S
+        while time.monotonic() < deadline:
+            try:
+                os.killpg(self.process.pid, 0)
+            except ProcessLookupError:
+                return False
+            time.sleep(0.02)
         return True
 
 

@@ -34,6 +34,25 @@ def test_a_run_whose_reader_left_is_finished_all_the_same(client: openai.OpenAI,
     assert answer_of(client, run) == STORY
 
 
+def test_a_cancelled_run_frees_the_engine(client: openai.OpenAI, assistant: Assistant, engine: Engine) -> None:
+    engine.wait_until_idle(IDLE_WITHIN_S)
+    thread_id = new_thread(client, TELL_A_STORY)
+    with client.beta.threads.runs.create(
+        thread_id, assistant_id=assistant.id, response_format=ENDLESS, stream=True
+    ) as stream:
+        names: list[str] = []
+        run_id = ""
+        for event in stream:
+            if event.event == "thread.run.created":
+                run_id = event.data.id
+            if event.event == DELTA and DELTA not in names:
+                assert engine.running() == 1
+                client.beta.threads.runs.cancel(run_id, thread_id=thread_id)
+            names.append(event.event)
+    assert names[-1] == "thread.run.cancelled"
+    engine.wait_until_idle(FREED_WITHIN_S)
+
+
 async def read_until_it_ends(client: openai.AsyncOpenAI, assistant_id: str, begun: asyncio.Event) -> None:
     """Stream an answer without end; a stream cut by the server's death is an end too."""
     stream = await client.beta.threads.create_and_run(

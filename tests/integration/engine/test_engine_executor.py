@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from app.db.database import Database
+from app.db.sqlite import SqliteDatabase
 from app.engine.context import PastMessage
 from app.engine.events import TextAdded
 from app.engine.executor import INTERNAL_FAULT
@@ -44,9 +45,9 @@ async def said_by(rig: Rig, run: Accepted) -> list[tuple[str, str | None, str]]:
     return [(row.status, row.incomplete_reason, json.loads(row.content)[0]["text"]["value"]) for row in rows]
 
 
-async def test_a_run_answers_its_thread(database: Database) -> None:
+async def test_a_run_answers_its_thread(store: Database) -> None:
     model = ScriptedModel(answer("hello", " there"))
-    async with engine(database, model) as rig:
+    async with engine(store, model) as rig:
         thread = await rig.thread("first", "second")
         run = await rig.run(thread, instructions="Be brief.")
         assert (await rig.run_row(run)).status == "completed"
@@ -63,7 +64,9 @@ async def test_a_run_answers_its_thread(database: Database) -> None:
 
 
 @pytest.mark.parametrize(("wanted", "shown"), [({}, 5), ({"type": "last_messages", "last_messages": 2}, 2)])
-async def test_the_model_is_shown_the_newest_messages(sqlite: Database, wanted: dict[str, object], shown: int) -> None:
+async def test_the_model_is_shown_the_newest_messages(
+    sqlite: SqliteDatabase, wanted: dict[str, object], shown: int
+) -> None:
     model = ScriptedModel(answer("x"))
     async with engine(sqlite, model, context_messages=5) as rig:
         thread = await rig.thread(*(f"{number}" for number in range(8)))
@@ -71,25 +74,32 @@ async def test_the_model_is_shown_the_newest_messages(sqlite: Database, wanted: 
         assert [message["content"] for message in model.requests[0].messages] == [str(n) for n in range(8 - shown, 8)]
 
 
-async def test_a_prompt_is_cut_to_the_window_of_its_model(sqlite: Database) -> None:
+async def test_a_prompt_is_cut_to_the_window_of_its_model(sqlite: SqliteDatabase) -> None:
     model = ScriptedModel(answer("x"))
     async with engine(sqlite, models=OneModel(model, window=600)) as rig:
         await rig.run(await rig.thread(*("word " * 60 for _ in range(8))))
         assert 1 < len(model.requests[0].messages) < 8
 
 
-async def test_no_more_run_at_once_than_there_are_slots_and_the_rest_in_their_order(sqlite: Database) -> None:
-    model = ScriptedModel([0.005, *answer("x")])
-    async with engine(sqlite, model, concurrency=3) as rig:
-        started = [await rig.start(await rig.thread(f"{number}")) for number in range(12)]
-        assert [(await rig.run_row(run)).status for run, _ in started[-2:]] == ["queued", "queued"]
+@pytest.mark.parametrize("slots", [1, 3])
+async def test_no_more_run_at_once_than_there_are_slots(sqlite: SqliteDatabase, slots: int) -> None:
+    gate = asyncio.Event()
+    model = ScriptedModel([gate, 0.002, *answer("x")])
+    async with engine(sqlite, model, concurrency=slots) as rig:
+        started = [await rig.start(await rig.thread(f"{number}")) for number in range(9)]
+        statuses = [(await rig.run_row(run)).status for run, _ in started]
+        assert statuses == ["in_progress"] * slots + ["queued"] * (9 - slots)
+        gate.set()
         for _, topic in started:
             await over(topic)
-        assert model.most_open == 3
-        assert [request.messages[0]["content"] for request in model.requests] == [str(number) for number in range(12)]
+        assert model.most_open == slots
+        asked = [request.messages[0]["content"] for request in model.requests]
+        assert sorted(asked) == [str(number) for number in range(9)]
+        if slots == 1:
+            assert asked == sorted(asked), "first come, first served"
 
 
-async def test_past_the_queue_a_run_is_refused_until_one_ends(sqlite: Database) -> None:
+async def test_past_the_queue_a_run_is_refused_until_one_ends(sqlite: SqliteDatabase) -> None:
     gate = asyncio.Event()
     async with engine(sqlite, ScriptedModel([gate, *answer("x")]), concurrency=1, queue_limit=2) as rig:
         started = [await rig.start() for _ in range(3)]
@@ -103,7 +113,7 @@ async def test_past_the_queue_a_run_is_refused_until_one_ends(sqlite: Database) 
         assert (await rig.run_row(await rig.run(thread))).status == "completed"
 
 
-async def test_places_that_are_held_count_before_their_runs_are_committed(sqlite: Database) -> None:
+async def test_places_that_are_held_count_before_their_runs_are_committed(sqlite: SqliteDatabase) -> None:
     async with engine(sqlite, concurrency=1, queue_limit=1) as rig:
         held = [rig.executor.reserve() for _ in range(2)]
         assert [place.starts for place in held] == [True, False]
@@ -116,7 +126,7 @@ async def test_places_that_are_held_count_before_their_runs_are_committed(sqlite
             rig.executor.reserve()
 
 
-async def test_a_run_that_waits_past_its_time_expires_in_the_queue(sqlite: Database) -> None:
+async def test_a_run_that_waits_past_its_time_expires_in_the_queue(sqlite: SqliteDatabase) -> None:
     model = ScriptedModel([asyncio.Event()])
     async with engine(sqlite, model, concurrency=1) as rig:
         await rig.start()
@@ -126,9 +136,9 @@ async def test_a_run_that_waits_past_its_time_expires_in_the_queue(sqlite: Datab
         assert (len(model.requests), await said_by(rig, run)) == (1, [])
 
 
-async def test_a_run_in_the_middle_of_its_answer_expires_and_keeps_it(database: Database) -> None:
+async def test_a_run_in_the_middle_of_its_answer_expires_and_keeps_it(store: Database) -> None:
     model = ScriptedModel([text("half"), asyncio.Event()])
-    async with engine(database, model, flush_s=NEVER_S) as rig:
+    async with engine(store, model, flush_s=NEVER_S) as rig:
         run = await rig.run(expires_after_s=1)
         assert (await rig.run_row(run)).status == "expired"
         assert await said_by(rig, run) == [("incomplete", "run_expired", "half")]
@@ -141,20 +151,18 @@ async def test_a_run_in_the_middle_of_its_answer_expires_and_keeps_it(database: 
     [(ModelRefused("no"), "invalid_prompt"), (ModelTimedOut("no"), "server_error")],
     ids=["refused", "timed out"],
 )
-async def test_a_failure_before_the_first_token_keeps_nothing(
-    database: Database, failure: Exception, code: str
-) -> None:
+async def test_a_failure_before_the_first_token_keeps_nothing(store: Database, failure: Exception, code: str) -> None:
     for model in (ScriptedModel([failure]), ScriptedModel([], refusals=[failure])):
-        async with engine(database, model) as rig:
+        async with engine(store, model) as rig:
             run = await rig.run()
             row = await rig.run_row(run)
             assert (row.status, json.loads(row.last_error)) == ("failed", {"code": code, "message": "no"})
             assert (await said_by(rig, run), await rig.holder(run)) == ([], None)
 
 
-async def test_a_failure_after_the_first_token_keeps_what_was_said(database: Database) -> None:
+async def test_a_failure_after_the_first_token_keeps_what_was_said(store: Database) -> None:
     model = ScriptedModel([text("half "), text("an answer"), BROKE])
-    async with engine(database, model) as rig:
+    async with engine(store, model) as rig:
         run = await rig.run()
         row = await rig.run_row(run)
         error = {"code": "server_error", "message": BROKE.message}
@@ -165,9 +173,9 @@ async def test_a_failure_after_the_first_token_keeps_what_was_said(database: Dat
         assert (len(model.requests), await rig.holder(run)) == (1, None)
 
 
-async def test_an_answer_that_follows_a_failed_attempt_is_the_only_one(database: Database) -> None:
+async def test_an_answer_that_follows_a_failed_attempt_is_the_only_one(store: Database) -> None:
     model = ScriptedModel(answer("hello"), refusals=[ModelBusy("full")])
-    async with engine(database, model) as rig:
+    async with engine(store, model) as rig:
         run, topic = await rig.start()
         events = await rig.read(run.spec.run_id, topic)
         assert await said_by(rig, run) == [("completed", None, "hello")]
@@ -181,14 +189,14 @@ async def test_an_answer_that_follows_a_failed_attempt_is_the_only_one(database:
         assert await rig.read(run.spec.run_id, None) == events
 
 
-async def test_a_run_that_pauses_before_it_asks_again_expires_in_time(sqlite: Database) -> None:
+async def test_a_run_that_pauses_before_it_asks_again_expires_in_time(sqlite: SqliteDatabase) -> None:
     async with engine(sqlite, ScriptedModel([], refusals=[ModelBusy("full")] * 9)) as rig:
         run = await rig.run(expires_after_s=1)
         assert (await rig.run_row(run)).status == "expired"
 
 
 async def test_a_fault_of_ours_fails_the_run_and_tells_no_content(
-    sqlite: Database, caplog: pytest.LogCaptureFixture
+    sqlite: SqliteDatabase, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def broken_history(thread_id: str, count: int) -> list[PastMessage]:
         raise LookupError(thread_id)
@@ -205,7 +213,7 @@ async def test_a_fault_of_ours_fails_the_run_and_tells_no_content(
 
 
 async def test_a_fault_of_ours_in_the_middle_of_an_answer_keeps_it_and_tells_no_content(
-    sqlite: Database, caplog: pytest.LogCaptureFixture
+    sqlite: SqliteDatabase, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with engine(sqlite, ScriptedModel([text(SECRET), ZeroDivisionError()])) as rig:
         with caplog.at_level(logging.DEBUG):
@@ -215,7 +223,7 @@ async def test_a_fault_of_ours_in_the_middle_of_an_answer_keeps_it_and_tells_no_
         assert SECRET not in caplog.text
 
 
-async def test_one_fault_leaves_the_other_runs_alone(sqlite: Database) -> None:
+async def test_one_fault_leaves_the_other_runs_alone(sqlite: SqliteDatabase) -> None:
     model = ScriptedModel([text("a"), RuntimeError()], [text("b"), 0.02, finish(), usage()])
     async with engine(sqlite, model) as rig:
         started = [await rig.start() for _ in range(4)]
@@ -224,9 +232,9 @@ async def test_one_fault_leaves_the_other_runs_alone(sqlite: Database) -> None:
         assert [(await rig.run_row(run)).status for run, _ in started] == ["failed", *["completed"] * 3]
 
 
-async def test_a_run_whose_reader_went_away_completes(database: Database) -> None:
+async def test_a_run_whose_reader_went_away_completes(store: Database) -> None:
     gate = asyncio.Event()
-    async with engine(database, ScriptedModel([text("half"), gate, *answer(" and whole")])) as rig:
+    async with engine(store, ScriptedModel([text("half"), gate, *answer(" and whole")])) as rig:
         run, topic = await rig.start()
         reading = asyncio.create_task(rig.read(run.spec.run_id, topic))
         await told(topic, TextAdded)
@@ -239,13 +247,13 @@ async def test_a_run_whose_reader_went_away_completes(database: Database) -> Non
 
 
 async def test_deleting_a_thread_frees_the_model_server_at_once_and_leaves_nothing(
-    database: Database, caplog: pytest.LogCaptureFixture
+    store: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     timeouts = dict.fromkeys(("connect_timeout_s", "first_token_timeout_s", "idle_timeout_s"), 5.0)
     async with model_server() as server:
         client = ModelClient(server.url, **timeouts)
         server.script.append(stalls(wire.role(), wire.text("half")))
-        async with engine(database, models=OneModel(client)) as rig:
+        async with engine(store, models=OneModel(client)) as rig:
             run, topic = await rig.start()
             exchange = await server.request()
             await told(topic, TextAdded)
@@ -259,8 +267,8 @@ async def test_deleting_a_thread_frees_the_model_server_at_once_and_leaves_nothi
         await client.close()
 
 
-async def test_a_burst_of_runs_answers_every_thread_once(database: Database) -> None:
-    async with engine(database, ScriptedModel([text("a"), 0.001, *answer("b", "c")]), concurrency=8) as rig:
+async def test_a_burst_of_runs_answers_every_thread_once(store: Database) -> None:
+    async with engine(store, ScriptedModel([text("a"), 0.001, *answer("b", "c")]), concurrency=8) as rig:
         started = await asyncio.gather(*(rig.start() for _ in range(60)))
         told_of = await asyncio.gather(*(rig.read(run.spec.run_id, topic) for run, topic in started))
         assert {text_of(events) for events in told_of} == {"abc"}
@@ -269,10 +277,10 @@ async def test_a_burst_of_runs_answers_every_thread_once(database: Database) -> 
 
 
 @pytest.mark.parametrize("ends", ["in time", "too late"])
-async def test_a_stop_lets_runs_end_and_queues_the_rest_again(database: Database, ends: str) -> None:
+async def test_a_stop_lets_runs_end_and_queues_the_rest_again(store: Database, ends: str) -> None:
     gate = asyncio.Event()
     model = ScriptedModel([text("half"), gate, *answer(" and whole")])
-    async with engine(database, model, concurrency=1) as rig:
+    async with engine(store, model, concurrency=1) as rig:
         run, topic = await rig.start()
         waiting, _ = await rig.start()
         await told(topic, TextAdded)
@@ -288,7 +296,7 @@ async def test_a_stop_lets_runs_end_and_queues_the_rest_again(database: Database
             assert (await said_by(rig, run), await rig.holder(run)) == ([], run.spec.run_id)
 
 
-async def test_a_stopping_executor_takes_no_run(sqlite: Database) -> None:
+async def test_a_stopping_executor_takes_no_run(sqlite: SqliteDatabase) -> None:
     async with engine(sqlite) as rig:
         await rig.executor.stop(0)
         with pytest.raises(Unavailable, match="stopping"):

@@ -51,9 +51,9 @@ def assert_all_were_told_all(told: Sequence[Sequence[Stamped]], whole: str) -> N
 
 
 @pytest.mark.parametrize("kept", [4096, 8], ids=["all in memory", "little in memory"])
-async def test_readers_that_join_at_any_moment_are_told_everything_once(database: Database, kept: int) -> None:
+async def test_readers_that_join_at_any_moment_are_told_everything_once(store: Database, kept: int) -> None:
     chance = random.Random(kept)
-    async with engine(database, ScriptedModel(flowing()), flush_s=0.03, kept=kept) as rig:
+    async with engine(store, ScriptedModel(flowing()), flush_s=0.03, kept=kept) as rig:
         run, topic = await rig.start()
         topics: list[Topic | None] = []
         joins = [join(rig, run, chance.random() * 0.6, topics, seed) for seed in range(READERS - LATE)]
@@ -70,9 +70,9 @@ async def test_readers_that_join_at_any_moment_are_told_everything_once(database
             assert len(topic.events) < 250
 
 
-async def test_a_reader_that_was_told_some_of_it_goes_on_where_it_was(database: Database) -> None:
+async def test_a_reader_that_was_told_some_of_it_goes_on_where_it_was(store: Database) -> None:
     gate = asyncio.Event()
-    async with engine(database, ScriptedModel([text(*PIECES[:9]), gate, *answer(*PIECES[9:])]), kept=4) as rig:
+    async with engine(store, ScriptedModel([text(*PIECES[:9]), gate, *answer(*PIECES[9:])]), kept=4) as rig:
         run, topic = await rig.start()
         reading = [asyncio.create_task(rig.read(run.spec.run_id, topic, after)) for after in range(14)]
         await asyncio.sleep(0.05)
@@ -82,8 +82,8 @@ async def test_a_reader_that_was_told_some_of_it_goes_on_where_it_was(database: 
             assert told[-1] == (await rig.journal.events_after(run.spec.run_id, after))[-1]
 
 
-async def test_a_reader_after_the_end_is_told_what_was(database: Database) -> None:
-    async with engine(database, ScriptedModel(answer("hello", " there"))) as rig:
+async def test_a_reader_after_the_end_is_told_what_was(store: Database) -> None:
+    async with engine(store, ScriptedModel(answer("hello", " there"))) as rig:
         run, topic = await rig.start()
         live = await rig.read(run.spec.run_id, topic)
         await over(topic)
@@ -92,8 +92,8 @@ async def test_a_reader_after_the_end_is_told_what_was(database: Database) -> No
         assert await rig.read(run.spec.run_id, None, after=live[-1].seq) == []
 
 
-async def test_one_who_holds_the_topic_of_an_ended_run_is_told_the_rest(database: Database) -> None:
-    async with engine(database, ScriptedModel(flowing()), flush_s=0.03, kept=8) as rig:
+async def test_one_who_holds_the_topic_of_an_ended_run_is_told_the_rest(store: Database) -> None:
+    async with engine(store, ScriptedModel(flowing()), flush_s=0.03, kept=8) as rig:
         run, topic = await rig.start()
         reader = follow(rig.journal, run.spec.run_id, topic, ping_s=NEVER_S)
         told = list(await anext(reader))
@@ -103,8 +103,8 @@ async def test_one_who_holds_the_topic_of_an_ended_run_is_told_the_rest(database
         assert_all_were_told_all([told], WHOLE)
 
 
-async def test_a_reader_that_never_reads_costs_nobody_anything(database: Database) -> None:
-    async with engine(database, ScriptedModel(flowing()), flush_s=0.03, kept=8) as rig:
+async def test_a_reader_that_never_reads_costs_nobody_anything(store: Database) -> None:
+    async with engine(store, ScriptedModel(flowing()), flush_s=0.03, kept=8) as rig:
         run, topic = await rig.start()
         stuck = [follow(rig.journal, run.spec.run_id, topic, ping_s=NEVER_S) for _ in range(50)]
         for reader in stuck:
@@ -117,9 +117,9 @@ async def test_a_reader_that_never_reads_costs_nobody_anything(database: Databas
             await reader.aclose()
 
 
-async def test_silence_is_broken_by_pings_and_what_follows_is_told(database: Database) -> None:
+async def test_silence_is_broken_by_pings_and_what_follows_is_told(store: Database) -> None:
     gate = asyncio.Event()
-    async with engine(database, ScriptedModel([text("a"), gate, *answer("b")])) as rig:
+    async with engine(store, ScriptedModel([text("a"), gate, *answer("b")])) as rig:
         run, topic = await rig.start()
         reader = follow(rig.journal, run.spec.run_id, topic, ping_s=0.03)
         told: list[Stamped] = []
@@ -133,8 +133,8 @@ async def test_silence_is_broken_by_pings_and_what_follows_is_told(database: Dat
         assert pings >= 3
 
 
-async def test_readers_of_a_run_that_was_deleted_are_let_go(database: Database) -> None:
-    async with engine(database, ScriptedModel([text("half"), asyncio.Event()])) as rig:
+async def test_readers_of_a_run_that_was_deleted_are_let_go(store: Database) -> None:
+    async with engine(store, ScriptedModel([text("half"), asyncio.Event()])) as rig:
         run, topic = await rig.start()
         reading = asyncio.create_task(rig.read(run.spec.run_id, topic))
         await asyncio.sleep(0.05)

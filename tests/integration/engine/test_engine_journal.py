@@ -9,7 +9,6 @@ import pytest
 from sqlalchemy import delete, update
 
 from app.db.database import Database
-from app.db.opening import open_database
 from app.db.sqlite import SqliteDatabase
 from app.engine.events import (
     ArgumentsAdded,
@@ -36,7 +35,7 @@ from app.engine.events import (
 )
 from app.engine.journal import LostRun
 from app.engine.turn import Stamped
-from tests.fakes.model import ScriptedModel, answer
+from tests.fakes.model import ScriptedModel, answer, text
 from tests.integration.engine.rig import (
     EVENTS,
     MESSAGES,
@@ -48,6 +47,7 @@ from tests.integration.engine.rig import (
     Rig,
     assert_whole,
     engine,
+    over,
 )
 
 pytestmark = pytest.mark.anyio
@@ -94,8 +94,8 @@ def text_in(row: Any) -> str:
     return str(part["text"]["value"])
 
 
-async def test_a_whole_answer_is_a_message_a_step_and_a_completed_run(database: Database) -> None:
-    async with engine(database) as rig:
+async def test_a_whole_answer_is_a_message_a_step_and_a_completed_run(store: Database) -> None:
+    async with engine(store) as rig:
         run = await rig.accept()
         await write(
             rig,
@@ -120,9 +120,9 @@ async def test_a_whole_answer_is_a_message_a_step_and_a_completed_run(database: 
 @pytest.mark.parametrize("texts", [TEXTS, []], ids=["in its answer", "before its answer"])
 @pytest.mark.parametrize("end", CUT)
 async def test_a_run_that_was_cut_short_keeps_what_was_said_and_nothing_of_nothing(
-    database: Database, end: str, texts: list[TurnEvent]
+    store: Database, end: str, texts: list[TurnEvent]
 ) -> None:
-    async with engine(database) as rig:
+    async with engine(store) as rig:
         run = await rig.accept(starts=True)
         await write(rig, run, [OPENED, *texts], CUT[end])
         messages = await rig.rows(MESSAGES, run)
@@ -145,8 +145,8 @@ async def test_a_run_that_was_cut_short_keeps_what_was_said_and_nothing_of_nothi
         assert await rig.holder(run) is None
 
 
-async def test_calls_wait_for_their_outputs_and_take_them(database: Database) -> None:
-    async with engine(database) as rig:
+async def test_calls_wait_for_their_outputs_and_take_them(store: Database) -> None:
+    async with engine(store) as rig:
         run = await rig.accept(starts=True)
         await write(rig, run, CALLS, [OutputsRequired(at=30, usage=USAGE)])
         row = await rig.run_row(run)
@@ -164,8 +164,8 @@ async def test_calls_wait_for_their_outputs_and_take_them(database: Database) ->
         assert json.loads(step.step_details)["tool_calls"][0]["function"]["output"] == "found"
 
 
-async def test_calls_that_were_cut_short_are_kept_with_their_step(database: Database) -> None:
-    async with engine(database) as rig:
+async def test_calls_that_were_cut_short_are_kept_with_their_step(store: Database) -> None:
+    async with engine(store) as rig:
         run = await rig.accept(starts=True)
         end = [ToolCallsStopped(at=30, reason="run_failed", error=ERROR), TurnFailed(at=30, error=ERROR)]
         await write(rig, run, CALLS, end)
@@ -176,8 +176,8 @@ async def test_calls_that_were_cut_short_are_kept_with_their_step(database: Data
         assert await rig.holder(run) is None
 
 
-async def test_an_attempt_that_was_given_up_leaves_only_its_events(database: Database) -> None:
-    async with engine(database) as rig:
+async def test_an_attempt_that_was_given_up_leaves_only_its_events(store: Database) -> None:
+    async with engine(store) as rig:
         run = await rig.accept(starts=True)
         written = await write(rig, run, [OPENED, *TEXTS], [TurnRequeued(at=30)])
         row = await rig.run_row(run)
@@ -212,8 +212,8 @@ WRITES: dict[str, list[TurnEvent]] = {
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-async def test_a_run_that_was_lost_writes_nothing(database: Database, loss: str) -> None:
-    async with engine(database) as rig:
+async def test_a_run_that_was_lost_writes_nothing(store: Database, loss: str) -> None:
+    async with engine(store) as rig:
         run, other = await rig.accept(starts=True), await rig.accept(starts=True)
         opened = [MessageStarted(at=20, step_id="step_0", message_id="msg_0")]
         turn = run.turn()
@@ -232,8 +232,8 @@ async def test_a_run_that_was_lost_writes_nothing(database: Database, loss: str)
         assert len(await rig.rows(EVENTS, other)) == 2, "what was written beside it is kept"
 
 
-async def test_events_come_back_from_any_number_on(database: Database) -> None:
-    async with engine(database) as rig:
+async def test_events_come_back_from_any_number_on(store: Database) -> None:
+    async with engine(store) as rig:
         run = await rig.accept(starts=True)
         batches = [[OPENED, TEXTS[0]], [TEXTS[1], *[TextAdded(text=str(n)) for n in range(5)]], CUT["failed"]]
         written = await write(rig, run, *batches)
@@ -243,51 +243,34 @@ async def test_events_come_back_from_any_number_on(database: Database) -> None:
         assert await rig.journal.events_after("run_unknown", 0) == []
 
 
-async def test_a_short_answer_costs_two_commits(sqlite_url: str) -> None:
-    database = await open_database(sqlite_url)
-    assert isinstance(database, SqliteDatabase)
-    try:
-        async with engine(database, ScriptedModel(answer("hello", " there")), flush_s=NEVER_S) as rig:
-            thread = await rig.thread()
-            before = database.commits
-            run = await rig.run(thread)
-            assert database.commits - before == 2, "accepted and begun, ended"
-            assert len(await rig.rows(EVENTS, run)) == 2
-    finally:
-        await database.close()
+async def test_a_short_answer_costs_two_commits(sqlite: SqliteDatabase) -> None:
+    async with engine(sqlite, ScriptedModel(answer("hello", " there")), flush_s=NEVER_S) as rig:
+        thread = await rig.thread()
+        before = sqlite.commits
+        run = await rig.run(thread)
+        assert sqlite.commits - before == 2, "accepted and begun, ended"
+        assert len(await rig.rows(EVENTS, run)) == 2
 
 
-async def test_a_run_that_waits_for_a_slot_costs_one_commit_more(sqlite_url: str) -> None:
-    database = await open_database(sqlite_url)
-    assert isinstance(database, SqliteDatabase)
+async def test_a_run_that_waits_for_a_slot_costs_one_commit_more(sqlite: SqliteDatabase) -> None:
     gate = asyncio.Event()
-    try:
-        model = ScriptedModel([gate, *answer("first")], answer("second"))
-        async with engine(database, model, flush_s=NEVER_S, concurrency=1) as rig:
-            threads = [await rig.thread() for _ in range(2)]
-            before = database.commits
-            _, first = await rig.start(threads[0])
-            second = asyncio.create_task(rig.run(threads[1]))
-            await asyncio.sleep(0.05)
-            gate.set()
-            await second
-            assert first.ended
-            assert database.commits - before == 2 + 3
-    finally:
-        await database.close()
+    model = ScriptedModel([gate, *answer("first")], answer("second"))
+    async with engine(sqlite, model, flush_s=NEVER_S, concurrency=1) as rig:
+        threads = [await rig.thread() for _ in range(2)]
+        before = sqlite.commits
+        started = [await rig.start(thread) for thread in threads]
+        gate.set()
+        for _, topic in started:
+            await over(topic)
+        assert sqlite.commits - before == 2 + 3
 
 
-async def test_text_of_all_runs_is_flushed_together(sqlite_url: str) -> None:
-    database = await open_database(sqlite_url)
-    assert isinstance(database, SqliteDatabase)
+async def test_text_of_all_runs_is_flushed_together(sqlite: SqliteDatabase) -> None:
     gate = asyncio.Event()
-    try:
-        async with engine(database, ScriptedModel([*answer("half")[:1], gate, *answer("")]), flush_s=0.2) as rig:
-            runs = [await rig.start() for _ in range(8)]
-            before = database.commits
-            await asyncio.sleep(0.35)
-            assert database.commits - before == 1
-            assert [len(await rig.rows(EVENTS, run)) for run, _ in runs] == [2] * 8
-            gate.set()
-    finally:
-        await database.close()
+    async with engine(sqlite, ScriptedModel([text("half"), gate, *answer("")]), flush_s=0.2) as rig:
+        runs = [await rig.start() for _ in range(8)]
+        before = sqlite.commits
+        await asyncio.sleep(0.35)
+        assert sqlite.commits - before == 1
+        assert [len(await rig.rows(EVENTS, run)) for run, _ in runs] == [2] * 8
+        gate.set()
