@@ -131,7 +131,7 @@ class RunsController(Controller):
         after_event: NamedDependency[int],
         thread_id: FromPath[str],
         run_id: FromPath[str],
-    ) -> Response[Run] | Stream:
+    ) -> Stream:
         """Replay a run's events and go on live. `id:` lines number them; `after` or `Last-Event-ID` resumes."""
         _require_ids(thread_id, run_id)
         return event_stream(await runs.events(project_id, thread_id, run_id, after_event))

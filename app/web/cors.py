@@ -5,7 +5,7 @@ from app.web.asgi import ASGIApp, Message, Receive, Scope, Send
 from app.web.errors import send_error
 
 MAX_AGE_S = b"600"
-EXPOSED = b"x-request-id, openai-processing-ms, openai-version, retry-after, retry-after-ms"
+EXPOSED = b"x-request-id, openai-processing-ms, openai-version, retry-after, retry-after-ms, x-unavailable-tools"
 METHODS = b"GET, POST, DELETE, OPTIONS"
 
 

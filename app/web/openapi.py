@@ -139,7 +139,8 @@ def _operation(
     path: str, handler: HTTPRouteHandler, schemas: dict[Any, Any], error_schema: dict[str, Any]
 ) -> dict[str, Any]:
     text = inspect.getdoc(handler.fn) or ""
-    answers = {"application/json": {"schema": schemas[_answer_type(handler)]}}
+    answer = _answer_type(handler)
+    answers = {"application/json": {"schema": schemas[answer]}} if answer is not None else {}
     if _streams(handler):
         answers["text/event-stream"] = {"schema": {"type": "string", "description": "Server-sent events."}}
     operation: dict[str, Any] = {

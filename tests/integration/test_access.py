@@ -264,6 +264,7 @@ async def test_the_log_has_a_line_for_each_request_without_ids_queries_or_keys(
     shared_api: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     thread = await new_thread(shared_api, "the secret prompt")
+    caplog.clear()
     with caplog.at_level(logging.INFO, "app.access"):
         caplog.clear()  # an earlier test may have left the level low enough for the request before
         answer = await shared_api.get(f"/v1/threads/{thread}/messages", params={"limit": 1})

@@ -39,7 +39,8 @@ def faults_of(document: Document, schema: Document, value: Any) -> list[str]:
 
 
 def answer_schema(operation: Document, status: int) -> Document:
-    schema: Document = operation["responses"][str(status)]["content"]["application/json"]["schema"]
+    content = operation["responses"][str(status)]["content"]
+    schema: Document = content.get("application/json", content.get("text/event-stream"))["schema"]
     return schema
 
 
