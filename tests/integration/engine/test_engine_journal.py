@@ -94,8 +94,8 @@ def text_in(row: Any) -> str:
     return str(part["text"]["value"])
 
 
-async def test_a_whole_answer_is_a_message_a_step_and_a_completed_run(store: Database) -> None:
-    async with engine(store) as rig:
+async def test_a_whole_answer_is_a_message_a_step_and_a_completed_run(database: Database) -> None:
+    async with engine(database) as rig:
         run = await rig.accept()
         await write(
             rig,
@@ -120,9 +120,9 @@ async def test_a_whole_answer_is_a_message_a_step_and_a_completed_run(store: Dat
 @pytest.mark.parametrize("texts", [TEXTS, []], ids=["in its answer", "before its answer"])
 @pytest.mark.parametrize("end", CUT)
 async def test_a_run_that_was_cut_short_keeps_what_was_said_and_nothing_of_nothing(
-    store: Database, end: str, texts: list[TurnEvent]
+    database: Database, end: str, texts: list[TurnEvent]
 ) -> None:
-    async with engine(store) as rig:
+    async with engine(database) as rig:
         run = await rig.accept(starts=True)
         await write(rig, run, [OPENED, *texts], CUT[end])
         messages = await rig.rows(MESSAGES, run)
@@ -145,8 +145,8 @@ async def test_a_run_that_was_cut_short_keeps_what_was_said_and_nothing_of_nothi
         assert await rig.holder(run) is None
 
 
-async def test_calls_wait_for_their_outputs_and_take_them(store: Database) -> None:
-    async with engine(store) as rig:
+async def test_calls_wait_for_their_outputs_and_take_them(database: Database) -> None:
+    async with engine(database) as rig:
         run = await rig.accept(starts=True)
         await write(rig, run, CALLS, [OutputsRequired(at=30, usage=USAGE)])
         row = await rig.run_row(run)
@@ -164,8 +164,8 @@ async def test_calls_wait_for_their_outputs_and_take_them(store: Database) -> No
         assert json.loads(step.step_details)["tool_calls"][0]["function"]["output"] == "found"
 
 
-async def test_calls_that_were_cut_short_are_kept_with_their_step(store: Database) -> None:
-    async with engine(store) as rig:
+async def test_calls_that_were_cut_short_are_kept_with_their_step(database: Database) -> None:
+    async with engine(database) as rig:
         run = await rig.accept(starts=True)
         end = [ToolCallsStopped(at=30, reason="run_failed", error=ERROR), TurnFailed(at=30, error=ERROR)]
         await write(rig, run, CALLS, end)
@@ -176,8 +176,8 @@ async def test_calls_that_were_cut_short_are_kept_with_their_step(store: Databas
         assert await rig.holder(run) is None
 
 
-async def test_an_attempt_that_was_given_up_leaves_only_its_events(store: Database) -> None:
-    async with engine(store) as rig:
+async def test_an_attempt_that_was_given_up_leaves_only_its_events(database: Database) -> None:
+    async with engine(database) as rig:
         run = await rig.accept(starts=True)
         written = await write(rig, run, [OPENED, *TEXTS], [TurnRequeued(at=30)])
         row = await rig.run_row(run)
@@ -212,8 +212,8 @@ WRITES: dict[str, list[TurnEvent]] = {
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-async def test_a_run_that_was_lost_writes_nothing(store: Database, loss: str) -> None:
-    async with engine(store) as rig:
+async def test_a_run_that_was_lost_writes_nothing(database: Database, loss: str) -> None:
+    async with engine(database) as rig:
         run, other = await rig.accept(starts=True), await rig.accept(starts=True)
         opened = [MessageStarted(at=20, step_id="step_0", message_id="msg_0")]
         turn = run.turn()
@@ -232,8 +232,8 @@ async def test_a_run_that_was_lost_writes_nothing(store: Database, loss: str) ->
         assert len(await rig.rows(EVENTS, other)) == 2, "what was written beside it is kept"
 
 
-async def test_events_come_back_from_any_number_on(store: Database) -> None:
-    async with engine(store) as rig:
+async def test_events_come_back_from_any_number_on(database: Database) -> None:
+    async with engine(database) as rig:
         run = await rig.accept(starts=True)
         batches = [[OPENED, TEXTS[0]], [TEXTS[1], *[TextAdded(text=str(n)) for n in range(5)]], CUT["failed"]]
         written = await write(rig, run, *batches)

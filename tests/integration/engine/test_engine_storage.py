@@ -127,6 +127,7 @@ async def test_a_stop_in_the_middle_of_an_end_lets_it_end(troubled: TroubledData
         gate.set()
         while not troubled.waiting:
             await asyncio.sleep(0.005)
+        assert kinds(topic.events)[-1] == "TextAdded", "an end is told once it is on disk"
         stopping = asyncio.create_task(rig.executor.stop(0))
         await asyncio.sleep(0.05)
         troubled.gate.set()
