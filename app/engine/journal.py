@@ -114,10 +114,10 @@ def past_of(tx: ReadTx, run_id: str) -> list[Stamped]:
 def _write_together(tx: WriteTx, entries: "Sequence[tuple[_Entry, Sequence[Stamped]]]") -> set[str]:
     lost = set()
     for entry, events in entries:
-        if tx.first(HOLD_RUN, {"run": entry.spec.run_id, "held": entry.spec.fence}) is None:
-            lost.add(entry.spec.run_id)
+        if entry.hold(tx):
+            entry.carry_out(tx, events)
         else:
-            entry.write(tx, events, held=True)
+            lost.add(entry.spec.run_id)
     return lost
 
 
@@ -155,16 +155,23 @@ class _Entry:
         self.message_id = turn.message_id
         self.at = turn.at
 
-    def write(self, tx: WriteTx, events: Sequence[Stamped], *, held: bool = False) -> None:
-        """Carry out what the events mean, then add them. `held` says that the run was found to be ours."""
-        for stamped in events:
-            held = self._apply(tx, stamped.event) or held
-        if not held and tx.first(HOLD_RUN, {"run": self.spec.run_id, "held": self.spec.fence}) is None:
+    def write(self, tx: WriteTx, events: Sequence[Stamped]) -> None:
+        """Put events and their effects on disk. Raises LostRun."""
+        if not self.hold(tx):
             raise LostRun(self.spec.run_id)
+        self.carry_out(tx, events)
+
+    def hold(self, tx: WriteTx) -> bool:
+        """Keep others from taking or deleting the run until the transaction ends; False when it is no longer ours."""
+        return tx.first(HOLD_RUN, {"run": self.spec.run_id, "held": self.spec.fence}) is not None
+
+    def carry_out(self, tx: WriteTx, events: Sequence[Stamped]) -> None:
+        """Carry out what the events of a run that is held mean, then add them."""
+        for stamped in events:
+            self._apply(tx, stamped.event)
         record_events(tx, self.spec.run_id, events, self.at)
 
-    def _apply(self, tx: WriteTx, event: TurnEvent) -> bool:
-        """Carry out one event; return whether that proved that the run is still ours."""
+    def _apply(self, tx: WriteTx, event: TurnEvent) -> None:
         if not isinstance(event, TextAdded | ToolCallAdded | ArgumentsAdded):
             self.at = event.at
         match event:
@@ -183,8 +190,6 @@ class _Entry:
                 pass
             case _:
                 self._apply_to_run(tx, event)
-                return True
-        return False
 
     def _apply_to_run(self, tx: WriteTx, event: RunEvent) -> None:
         """Carry out an event that changes the run's own row. Raises LostRun when it is no longer ours."""

@@ -58,11 +58,13 @@ DROP_MESSAGES_OF_ATTEMPT = delete(MESSAGES).where(
     MESSAGES.c.position > BEGAN_AFTER,
 )
 DROP_STEPS_OF_ATTEMPT = delete(STEPS).where(STEPS.c.run_id == bindparam("run"), STEPS.c.position > BEGAN_AFTER)
-# Locked, where the engine has several writers: who takes or deletes the run at this moment is waited for.
+# Where the engine has several writers, both rows are locked, the thread's first as when it is deleted: who takes or
+# deletes the run at this moment is waited for, and nobody waits for each other.
 HOLD_RUN = (
     select(RUNS.c.id)
+    .join_from(THREADS, RUNS, RUNS.c.thread_id == THREADS.c.id)
     .where(RUNS.c.id == bindparam("run"), RUNS.c.fence == bindparam("held"), RUNS.c.ended_at.is_(None))
-    .with_for_update(read=True)
+    .with_for_update()
 )
 NEXT_POSITION = (
     update(THREADS)

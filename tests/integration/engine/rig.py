@@ -32,6 +32,7 @@ from tests.fakes.model import OneModel, ScriptedModel
 RUNS, THREADS, MESSAGES = table(RunRow), table(ThreadRow), table(MessageRow)
 STEPS, EVENTS = table(StepRow), table(RunEventsRow)
 NEVER_S = 3600.0
+READ_S = 20.0
 
 
 class Accepted(Struct, frozen=True):
@@ -95,7 +96,8 @@ class Rig:
     async def read(self, run_id: str, topic: Topic | None, after: int = 0) -> list[Stamped]:
         """Follow a run to its end; pings are no events."""
         reader = follow(self.journal, run_id, topic, after=after, ping_s=NEVER_S)
-        return [stamped async for batch in reader for stamped in batch]
+        async with asyncio.timeout(READ_S):
+            return [stamped async for batch in reader for stamped in batch]
 
     async def rows(self, of: Table, run: Accepted) -> Sequence[Row[Any]]:
         """Return what a run made, in its order."""

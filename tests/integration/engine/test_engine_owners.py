@@ -6,7 +6,8 @@ import asyncpg
 import pytest
 
 from app.db.opening import open_database
-from app.engine.events import MessageStarted, TextAdded
+from app.db.tables import DEFAULT_PROJECT
+from app.engine.events import MessageFinished, MessageStarted, TextAdded, TokenUsage, TurnCompleted, TurnEvent
 from app.engine.journal import LostRun
 from app.engine.turn import Stamped, Turn
 from tests.integration.engine.rig import EVENTS, MESSAGES, Rig, engine
@@ -14,6 +15,9 @@ from tests.integration.engine.rig import EVENTS, MESSAGES, Rig, engine
 pytestmark = pytest.mark.anyio
 
 OPENED = MessageStarted(at=20, step_id="step_1", message_id="msg_1")
+ENDED = [MessageFinished(at=30, usage=TokenUsage()), TurnCompleted(at=30, usage=TokenUsage())]
+DEADLOCK_FOUND_S = 0.9
+"""PostgreSQL looks for a deadlock after a second."""
 LOSSES = {
     "taken": "UPDATE runs SET fence = fence + 1 WHERE id = $1",
     "deleted": "DELETE FROM threads WHERE active_run_id = $1",
@@ -54,4 +58,23 @@ async def test_a_writer_waits_for_who_takes_its_run_and_then_writes_nothing(
             assert await rig.rows(MESSAGES, run) == []
     finally:
         await other.close()
+        await database.close()
+
+
+@pytest.mark.parametrize("ending", [[OPENED], [OPENED, TextAdded(text="x"), *ENDED]], ids=["opens", "ends"])
+async def test_deleting_a_thread_and_writing_its_run_do_not_wait_for_each_other(
+    empty_postgres_url: str, ending: list[TurnEvent]
+) -> None:
+    database = await open_database(empty_postgres_url)
+    try:
+        async with engine(database) as rig:
+            for number in range(30):
+                run = await rig.accept(starts=True)
+                turn = run.turn()
+                async with asyncio.timeout(DEADLOCK_FOUND_S):
+                    writing = asyncio.create_task(write(rig, turn, turn.stamp(ending), number % 2 == 0))
+                    await asyncio.sleep(number % 5 * 0.0005)
+                    await rig.threads.delete(DEFAULT_PROJECT, run.spec.thread_id)
+                    assert await writing <= {run.spec.run_id}
+    finally:
         await database.close()

@@ -56,7 +56,7 @@ async def test_who_gives_up_loses_no_slot() -> None:
     first.cancel()
     await asyncio.sleep(0)
     slots.give()
-    await second
+    await asyncio.wait_for(second, 1)
     assert order == [1]
     slots.give()
     assert slots.try_take()
@@ -68,7 +68,7 @@ async def test_who_gives_up_at_the_moment_of_the_handover_passes_it_on() -> None
     first, second = await queued(slots, 2, order)
     slots.give()
     first.cancel()
-    await second
+    await asyncio.wait_for(second, 1)
     assert (first.cancelled(), order) == (True, [1])
     slots.give()
     assert slots.try_take()
