@@ -87,6 +87,9 @@ class MessageRow(Base):
     incomplete_reason: Mapped[str | None] = mapped_column(Text)
     completed_at: Mapped[int | None] = mapped_column(BigInteger)
     incomplete_at: Mapped[int | None] = mapped_column(BigInteger)
+    # What the message takes of a window, and the model whose tokenizer says so.
+    token_count: Mapped[int | None] = mapped_column(BigInteger)
+    token_model: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (
         Index("ux_messages_thread_position", "thread_id", "position", unique=True),
