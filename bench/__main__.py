@@ -4,21 +4,26 @@ import app  # noqa: F401, I001 - first, so that sqlite3 is the fixed engine
 
 import platform
 import time
+from collections.abc import Callable, Coroutine
 from functools import partial
+from typing import Any
 
 import click
 import uvloop
 
-from bench.scenarios import Row, chunk_cost, first_token, growth, runs_per_second
+from bench.lengths import growth, starts
+from bench.scenarios import chunk_cost, first_token, runs_per_second
+from bench.table import Row, lines
 
-SCENARIOS = {
+SCENARIOS: dict[str, Callable[[float], Coroutine[Any, Any, list[Row]]]] = {
     "first-token": first_token,
     "runs": runs_per_second,
     "chunks": chunk_cost,
+    "starts": starts,
     "growth": partial(growth, threads=100_000),
     "growth-large": partial(growth, threads=1_000_000),
 }
-DEFAULT = ("first-token", "runs", "chunks", "growth")
+DEFAULT = ("first-token", "runs", "chunks", "starts", "growth")
 
 
 @click.command()
@@ -31,16 +36,7 @@ def main(names: tuple[str, ...], seconds: float) -> None:
         click.echo(f"measuring {name} …", err=True)
         rows += uvloop.run(SCENARIOS[name](seconds))
     click.echo(f"{time.strftime('%Y-%m-%d %H:%M')}, Python {platform.python_version()}, {platform.machine()}\n")
-    widths = [max(len(cell) for cell in column) for column in zip(*map(_cells, [HEADER, *rows]), strict=True)]
-    for row in (HEADER, *rows):
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(_cells(row), widths, strict=True)).rstrip())
-
-
-HEADER = Row("what", "through the API", "bare model server", "aim")
-
-
-def _cells(row: Row) -> tuple[str, str, str, str]:
-    return row.what, row.figure, row.bare, row.aim
+    click.echo("\n".join(lines(rows)))
 
 
 if __name__ == "__main__":

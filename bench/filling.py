@@ -11,13 +11,19 @@ MESSAGE = (
     "INSERT INTO messages (id, project_id, thread_id, position, created_at, role, status, content, attachments,"
     " metadata, completed_at) VALUES (?, ?, ?, ?, ?, ?, 'completed', ?, '[]', '{}', ?)"
 )
-CONTENT = '[{"type":"text","text":{"value":"gold rose on a weaker dollar and lower real yields","annotations":[]}}]'
+SAID = "gold rose on a weaker dollar and lower real yields"
+CONTENT = f'[{{"type":"text","text":{{"value":"{SAID}","annotations":[]}}}}]'
 CREATED_AT = 1_700_000_000
 
 
 def thread_ids(sizes: Sequence[int]) -> list[str]:
     """Name the threads that get messages, one for each size."""
     return [f"thread_bench{size:019d}" for size in sizes]
+
+
+def role_at(position: int) -> str:
+    """Say who speaks at a position of a filled thread."""
+    return "user" if position % 2 else "assistant"
 
 
 def fill_threads(file: Path, sizes: Sequence[int], threads: int) -> None:
@@ -39,7 +45,7 @@ def fill_messages(file: Path, thread: str) -> None:
             thread,
             position,
             CREATED_AT + position,
-            "user" if position % 2 else "assistant",
+            role_at(position),
             CONTENT,
             CREATED_AT + position,
         )
