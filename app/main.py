@@ -173,7 +173,7 @@ def build(settings: Settings, parts: Parts, clock: Clock, model: ModelClient, da
     parts.messages = MessageService(database, clock)
     executor = parts.executor = Executor(
         models=parts.catalog,
-        history=parts.messages.history,
+        conversation=parts.messages,
         journal=journal,
         bus=Bus(),
         clock=clock,

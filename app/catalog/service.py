@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 
 from app.catalog.schemas import Model, Models
-from app.engine.executor import Upstream
+from app.engine.prompt import Upstream
 from app.errors import NotFound, Unavailable
 from app.inference.chunks import ServedModel
 from app.inference.client import ModelClient

@@ -1,30 +1,41 @@
-"""What of a thread the model is shown: pure functions from stored messages to a prompt that fits."""
+"""What of a thread the model is shown: pure functions from stored messages, and what each takes, to what fits."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from msgspec import DecodeError, Struct, json
 
-from app.inference.tokens import estimate_message
-
-RESERVED_FOR_ANSWER = 256
+from app.inference.tokens import estimate_message, most_message
 
 
 class PastMessage(Struct, frozen=True):
-    """A stored message as the model sees it: a role, and text or parts of OpenAI's chat wire."""
+    """A stored message as the model sees it: a role, and text or parts of OpenAI's chat wire.
+
+    `counted` is what it takes of the window, if the tokenizer of the model `counted_by` has said so.
+    """
 
     role: str
     content: str | list[dict[str, Any]]
+    id: str | None = None
+    counted: int | None = None
+    counted_by: str | None = None
 
-    def tokens(self) -> int:
-        """Estimate what it takes of the window. Pictures count nothing: their cost is the model's own."""
-        if isinstance(self.content, str):
-            return estimate_message(self.content)
-        return estimate_message("\n".join(part.get("text", "") for part in self.content))
+    def texts(self) -> list[str]:
+        """Return what of it is text. Pictures count nothing: their cost is the model's own."""
+        return [self.content if isinstance(self.content, str) else "\n".join(map(_text_of, self.content))]
 
     def chat(self) -> list[dict[str, Any]]:
         """Return it as messages of a chat completion."""
         return [{"role": self.role, "content": self.content}]
+
+    def text_only(self) -> list[dict[str, Any]]:
+        """Return it as `chat` does, without its pictures: a tokenizer would have to fetch them."""
+        return [{"role": self.role, "content": self.texts()[0]}]
+
+
+def _text_of(part: dict[str, Any]) -> str:
+    text: str = part.get("text", "")
+    return text
 
 
 class PastCall(Struct, frozen=True):
@@ -41,9 +52,9 @@ class PastCalls(Struct, frozen=True):
 
     calls: list[PastCall]
 
-    def tokens(self) -> int:
-        """Estimate what it takes of the window."""
-        return sum(estimate_message(call.name + call.arguments) + estimate_message(call.output) for call in self.calls)
+    def texts(self) -> list[str]:
+        """Return the calls and the outputs."""
+        return [text for call in self.calls for text in (call.name + call.arguments, call.output)]
 
     def chat(self) -> list[dict[str, Any]]:
         """Return it as messages of a chat completion: the calls, then each output; nothing when there are none."""
@@ -55,6 +66,8 @@ class PastCalls(Struct, frozen=True):
         ]
         outputs = [{"role": "tool", "tool_call_id": call.id, "content": call.output} for call in self.calls]
         return [{"role": "assistant", "content": "", "tool_calls": calls}, *outputs]
+
+    text_only = chat
 
 
 Past = PastMessage | PastCalls
@@ -70,28 +83,60 @@ def sound(arguments: str) -> str:
     return json.encode({"malformed_arguments": arguments}).decode()
 
 
-def build_prompt(instructions: str, history: Sequence[Past], window: int | None) -> list[dict[str, Any]]:
-    """Return the chat messages: instructions first, then what fits of the history, oldest first.
+def estimated(past: Past) -> int:
+    """Estimate what an item takes of the window."""
+    return sum(map(estimate_message, past.texts()))
 
-    What does not fit is dropped from the middle: the first exchange and the newest messages stay. The newest
-    message is always kept; whether it fits is the model server's to say.
+
+def known(past: Past, model: str) -> int | None:
+    """Return what an item takes of the window of `model`, None when that was never counted."""
+    return past.counted if isinstance(past, PastMessage) and past.counted_by == model else None
+
+
+def most(past: Past, model: str) -> int:
+    """Return more tokens than an item can take of the window."""
+    counted = known(past, model)
+    return sum(map(most_message, past.texts())) if counted is None else counted
+
+
+def opening(instructions: str) -> list[dict[str, Any]]:
+    """Return instructions as the first message of a chat completion; nothing when there are none."""
+    return [{"role": "system", "content": instructions}] if instructions else []
+
+
+def pinned(history: Sequence[Past]) -> set[int]:
+    """Return which items are always shown: the newest, and the newest of a user's."""
+    users = [at for at, past in enumerate(history) if isinstance(past, PastMessage) and past.role == "user"]
+    return {len(history) - 1, *users[-1:]} if history else set()
+
+
+def first_exchange(history: Sequence[Past]) -> range:
+    """Return which items are the first exchange: all through the first answer, with the calls that led to it."""
+    for at, past in enumerate(history):
+        if isinstance(past, PastMessage) and past.role == "assistant":
+            return range(at + 1)
+    return range(min(1, len(history)))
+
+
+def choose(history: Sequence[Past], costs: Sequence[int], room: int) -> list[int]:
+    """Return which items fit into `room` tokens, oldest first; what does not is dropped from the middle.
+
+    Kept in this order: what is pinned, whether it fits or not; the first exchange; the newest of the rest, without
+    a gap.
     """
-    kept = list(history) if window is None else _fitting(instructions, history, window)
-    system = [{"role": "system", "content": instructions}] if instructions else []
-    return system + [message for past in kept for message in past.chat()]
-
-
-def _fitting(instructions: str, history: Sequence[Past], window: int) -> list[Past]:
-    costs = [message.tokens() for message in history]
-    budget = window - RESERVED_FOR_ANSWER - estimate_message(instructions)
-    if sum(costs) <= budget or len(history) <= 1:
-        return list(history)
-    head = 2 if len(history) > 3 and costs[0] + costs[1] + costs[-1] <= budget else 0
-    left = budget - sum(costs[:head])
-    tail: list[Past] = []
-    for message, cost in zip(reversed(history[head:]), reversed(costs[head:]), strict=True):
-        if tail and cost > left:
-            break
-        left -= cost
-        tail.append(message)
-    return [*history[:head], *reversed(tail)]
+    if sum(costs) <= room:
+        return list(range(len(history)))
+    kept = pinned(history)
+    left = room - sum(costs[at] for at in kept)
+    first = [at for at in first_exchange(history) if at not in kept]
+    price = sum(costs[at] for at in first)
+    if price <= left:
+        kept.update(first)
+        left -= price
+    for at in reversed(range(len(history))):
+        if at not in kept:
+            left -= costs[at]
+            if left < 0:
+                break
+            kept.add(at)
+    return sorted(kept)

@@ -5,15 +5,11 @@ A client that goes away does not matter here; recorder.py puts what happens on d
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from itertools import count
 from typing import Any, Protocol
 
-from msgspec import Struct
-
 from app.engine.bus import Bus, Topic
-from app.engine.context import Past, build_prompt
 from app.engine.events import (
     MessageCut,
     RunError,
@@ -26,13 +22,13 @@ from app.engine.events import (
 )
 from app.engine.journal import Journal, LostRun
 from app.engine.loop import run_turn
-from app.engine.policy import EarlyEnd, closing, pause_before_retry, what_to_ask
+from app.engine.policy import EarlyEnd, closing, pause_before_retry, room_for, spent_budget, what_to_ask
+from app.engine.prompt import BudgetTooSmall, Conversation, Prompt, Prompter, Upstream
 from app.engine.recorder import Flusher, Recorder
 from app.engine.slots import Slots
 from app.engine.turn import Stamped, Turn, TurnSpec
 from app.errors import RateLimited, Unavailable
-from app.inference.client import ChatModel
-from app.inference.failures import ModelFailure
+from app.inference.failures import ModelFailure, PromptTooLong
 from app.kit.clock import Clock
 from app.kit.tasks import TaskOwner
 
@@ -41,16 +37,9 @@ log = logging.getLogger(__name__)
 QUEUE_FULL_RETRY_S = 5
 LAST_WORDS_TIMEOUT_S = 5.0
 ACCEPTANCE_POLL_S = 0.01
+PROMPT_TRIES = 3
 
 INTERNAL_FAULT = RunError("server_error", "The server had an error while it carried out the run.")
-
-
-class Upstream(Struct, frozen=True):
-    """Where a model's name leads: a server, the name it knows, and its context window in tokens."""
-
-    model: ChatModel
-    name: str
-    window: int | None
 
 
 class Models(Protocol):
@@ -59,10 +48,6 @@ class Models(Protocol):
     async def upstream(self, name: str) -> Upstream:
         """Resolve a name that a client used."""
         ...
-
-
-History = Callable[[str, int], Awaitable[list[Past]]]
-"""Reads the newest n messages of a thread, with the tool calls among them, oldest first."""
 
 
 class Place:
@@ -95,7 +80,7 @@ class Executor:
         self,
         *,
         models: Models,
-        history: History,
+        conversation: Conversation,
         journal: Journal,
         bus: Bus,
         clock: Clock,
@@ -105,14 +90,14 @@ class Executor:
         context_messages: int,
     ) -> None:
         self._models = models
-        self._history = history
         self._journal = journal
         self._bus = bus
         self._clock = clock
         self.slots = Slots(concurrency)
         self._limit = concurrency + queue_limit
-        self._context_messages = context_messages
+        self._conversation = conversation
         self._owner = TaskOwner()
+        self._prompter = Prompter(conversation, context_messages, self._keep_counts)
         self._flusher = Flusher(journal, flush_s)
         self._running: dict[str, asyncio.Task[Any]] = {}
         self._cancelled: set[str] = set()
@@ -231,19 +216,36 @@ class Executor:
                 await asyncio.sleep(pause_s)
 
     async def _ask(self, turn: Turn, recorder: Recorder) -> None:
-        spec = turn.spec
-        upstream = await self._models.upstream(spec.model)
-        history = await self._history(spec.thread_id, spec.last_messages or self._context_messages)
-        prompt = build_prompt(spec.instructions, history, upstream.window)
-        asked = what_to_ask(turn, upstream.window)
-        if asked.max_completion_tokens is not None and asked.max_completion_tokens <= 0:
-            spent = TurnIncomplete(at=self._clock.now(), reason="max_completion_tokens", usage=turn.usage)
-            await recorder.record((spent,))
+        """Ask the model once. A prompt that nobody counted and that the server finds too long is made smaller."""
+        upstream = await self._models.upstream(turn.spec.model)
+        room = room_for(turn, upstream.window)
+        spent = spent_budget(turn)
+        if spent is not None:
+            await recorder.record((TurnIncomplete(at=self._clock.now(), reason=spent, usage=turn.usage),))
             return
-        call = run_turn(asked, upstream.name, prompt, upstream.model, self._clock, used=turn.usage)
+        for refused in range(PROMPT_TRIES):
+            try:
+                prompt = await self._prompter.prompt(turn.spec, upstream, room, refused=refused)
+            except BudgetTooSmall:
+                over = TurnIncomplete(at=self._clock.now(), reason="max_prompt_tokens", usage=turn.usage)
+                await recorder.record((over,))
+                return
+            try:
+                await self._call(turn, recorder, upstream, prompt)
+                return
+            except PromptTooLong:
+                if prompt.tokens is not None or refused == PROMPT_TRIES - 1:
+                    raise
+
+    async def _call(self, turn: Turn, recorder: Recorder, upstream: Upstream, prompt: Prompt) -> None:
+        asked = what_to_ask(turn, upstream.window, prompt.tokens)
+        call = run_turn(asked, upstream.name, prompt.messages, upstream.model, self._clock, used=turn.usage)
         async with aclosing(call) as batches:
             async for batch in batches:
                 await recorder.record(batch)
+
+    def _keep_counts(self, model: str, counts: dict[str, int]) -> None:
+        self._owner.start(self._conversation.remember(model, counts), name="keep token counts")
 
     async def _give_up_attempt(self, recorder: Recorder) -> None:
         """Leave a run to the next process: queued again, from its committed input."""

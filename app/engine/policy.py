@@ -3,6 +3,7 @@
 from msgspec.structs import replace
 
 from app.engine.events import (
+    IncompleteReason,
     MessageCut,
     MessageStopped,
     ToolCallsStopped,
@@ -13,6 +14,7 @@ from app.engine.events import (
     TurnFailed,
     TurnStarted,
 )
+from app.engine.prompt import Room
 from app.engine.turn import Turn, TurnSpec
 from app.inference.failures import ModelBroke, ModelBusy, ModelFailure, ModelUnreachable
 
@@ -56,15 +58,36 @@ def closing(turn: Turn, reason: MessageCut, end: EarlyEnd) -> tuple[TurnEvent, .
     return (*events, end)
 
 
-def what_to_ask(turn: Turn, window: int | None) -> TurnSpec:
+def spent_budget(turn: Turn) -> IncompleteReason | None:
+    """Return which of the turn's token budgets its earlier model calls have used up."""
+    if _left(turn.spec.max_completion_tokens, turn.usage.completion_tokens) == 0:
+        return "max_completion_tokens"
+    if _left(turn.spec.max_prompt_tokens, turn.usage.prompt_tokens) == 0:
+        return "max_prompt_tokens"
+    return None
+
+
+def room_for(turn: Turn, window: int | None) -> Room:
+    """Return how much room the next prompt has."""
+    return Room(
+        window=window,
+        answer=_left(turn.spec.max_completion_tokens, turn.usage.completion_tokens),
+        budget=_left(turn.spec.max_prompt_tokens, turn.usage.prompt_tokens),
+    )
+
+
+def _left(budget: int | None, used: int) -> int | None:
+    return None if budget is None else max(0, budget - used)
+
+
+def what_to_ask(turn: Turn, window: int | None, prompt_tokens: int | None = None) -> TurnSpec:
     """Return what this model call is asked: what is left of the budget, and no tool forced a second time.
 
     A budget that the window undercuts anyway is dropped: vLLM refuses one that is larger than its context.
     """
     spec = turn.spec
-    left = spec.max_completion_tokens
-    if left is not None:
-        left -= turn.usage.completion_tokens
-        left = None if window is not None and left > window else left
+    left = _left(spec.max_completion_tokens, turn.usage.completion_tokens)
+    if left is not None and window is not None and left > window - (prompt_tokens or 0):
+        left = None
     choice = "auto" if turn.rounds and spec.tool_choice != "none" else spec.tool_choice
     return replace(spec, max_completion_tokens=left, tool_choice=choice)

@@ -36,6 +36,7 @@ class TurnSpec(Struct, frozen=True, kw_only=True):
     instructions: str
     temperature: float | None = None
     top_p: float | None = None
+    max_prompt_tokens: int | None = None
     max_completion_tokens: int | None = None
     response_format: dict[str, Any] | None = None
     reasoning_effort: str | None = None

@@ -69,5 +69,13 @@ class ServedModels(Foreign, kw_only=True, frozen=True):
     data: list[ServedModel] = []
 
 
+class PromptTokens(Foreign, kw_only=True, frozen=True):
+    """The answer of vLLM's /tokenize: how many tokens a chat takes, and each as its tokenizer writes it."""
+
+    count: int
+    token_strs: list[str] | None = None
+
+
 decode_chunk = json.Decoder(Chunk).decode
 decode_models = json.Decoder(ServedModels).decode
+decode_tokens = json.Decoder(PromptTokens).decode

@@ -9,7 +9,7 @@ import aiohttp
 import msgspec
 from aiohttp import ClientResponse, ClientTimeout
 
-from app.inference.chunks import Chunk, ServedModels, decode_chunk, decode_models
+from app.inference.chunks import Chunk, PromptTokens, ServedModels, decode_chunk, decode_models, decode_tokens
 from app.inference.failures import (
     UNREADABLE,
     ModelBroke,
@@ -18,6 +18,7 @@ from app.inference.failures import (
     ModelUnreachable,
     failure_of_answer,
     failure_of_event,
+    names_a_model,
 )
 from app.inference.sse import DataLines, LineTooLong
 
@@ -27,6 +28,9 @@ ERROR_BODY_LIMIT = 65_536
 LISTING_TIMEOUT_S = 5.0
 CUT_OFF = "The model server's answer was cut off."
 END_TIMEOUT_S = 0.1
+TOKENIZE_TIMEOUT_S = 15.0
+NO_TOKENIZER = (404, 405, 501)
+NO_TOKENIZER_KEPT_S = 600.0
 
 
 class ChatRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -57,6 +61,12 @@ class ChatModel(Protocol):
         """
         ...
 
+    async def tokenize(
+        self, model: str, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None
+    ) -> PromptTokens | None:
+        """Count what a chat takes of the window; None where the server cannot tell. Raises ModelUnreachable."""
+        ...
+
 
 class ModelClient:
     """Speaks to one OpenAI-wire model server over a pool of kept connections."""
@@ -76,6 +86,7 @@ class ModelClient:
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._connect_timeout_s = connect_timeout_s
         self._session: aiohttp.ClientSession | None = None
+        self._no_tokenizer_until = 0.0
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -99,7 +110,7 @@ class ModelClient:
     async def stream(self, request: ChatRequest) -> AsyncGenerator[ChunkBatches, None]:
         """Open a streamed chat completion (see ChatModel)."""
         body = _streaming_body(request)
-        response = await self._post("/chat/completions", body)
+        response = await self._post(self.url + "/chat/completions", body)
         chunks = self._chunks(response)
         try:
             yield chunks
@@ -107,10 +118,10 @@ class ModelClient:
             await chunks.aclose()
             response.close()  # unless it was read to its end: closing the socket is what frees the engine
 
-    async def _post(self, path: str, body: bytes) -> ClientResponse:
+    async def _post(self, url: str, body: bytes) -> ClientResponse:
         with _translated():
             async with asyncio.timeout(self._first_token_timeout_s):
-                response = await self._send(path, body)
+                response = await self._send(url, body)
                 if response.status == 200:
                     return response
                 try:
@@ -119,16 +130,16 @@ class ModelClient:
                     response.close()
         raise failure_of_answer(response.status, text)
 
-    async def _send(self, path: str, body: bytes) -> ClientResponse:
+    async def _send(self, url: str, body: bytes) -> ClientResponse:
         headers = {"Content-Type": "application/json"}
         session = self._opened()
         try:
-            return await session.post(self.url + path, data=body, headers=headers)
+            return await session.post(url, data=body, headers=headers)
         except aiohttp.ClientConnectorError:
             raise
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionResetError):
             # A kept connection that the server had just closed: it never saw the request, so ask once more.
-            return await session.post(self.url + path, data=body, headers=headers)
+            return await session.post(url, data=body, headers=headers)
 
     async def _chunks(self, response: ClientResponse) -> AsyncGenerator[Sequence[Chunk], None]:
         lines = DataLines()
@@ -151,6 +162,29 @@ class ModelClient:
                 if done:
                     await _read_to_end(response)
                     return
+
+    async def tokenize(
+        self, model: str, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None
+    ) -> PromptTokens | None:
+        """Count what a chat takes of the window (see ChatModel). vLLM serves this beside /v1, not under it."""
+        if asyncio.get_running_loop().time() < self._no_tokenizer_until:
+            return None
+        asked = {"model": model, "messages": messages, "return_token_strs": True} | ({"tools": tools} if tools else {})
+        try:
+            with _translated():
+                async with asyncio.timeout(TOKENIZE_TIMEOUT_S):
+                    response = await self._send(self.url.removesuffix("/v1") + "/tokenize", msgspec.json.encode(asked))
+                    async with response:
+                        text = await response.read()
+        except ModelUnreachable:
+            raise
+        except ModelFailure:
+            return None
+        counted = _tokens(text) if response.status == 200 else None
+        absent = response.status in NO_TOKENIZER and not names_a_model(text)
+        if absent or (response.status == 200 and counted is None):
+            self._no_tokenizer_until = asyncio.get_running_loop().time() + NO_TOKENIZER_KEPT_S
+        return counted
 
     async def models(self) -> ServedModels:
         """Ask what the server serves. Raises ModelFailure."""
@@ -218,6 +252,14 @@ async def _read_to_end(response: ClientResponse) -> None:
         async with asyncio.timeout(END_TIMEOUT_S):
             while not response.content.at_eof():
                 await response.content.readany()
+
+
+def _tokens(text: bytes) -> PromptTokens | None:
+    """Read a count; other servers' /tokenize answer something else."""
+    try:
+        return decode_tokens(text)
+    except UNREADABLE:
+        return None
 
 
 def _streaming_body(request: ChatRequest) -> bytes:

@@ -17,6 +17,7 @@ import msgspec
 MESSAGE_LIMIT = 500
 VALIDATION_ERROR = "Bad Request"  # vLLM's type for a body it cannot read; its other refusals are "BadRequestError"
 TOO_LONG = ("context length", "context size", "max_model_len")
+NO_ROOM = "must be at least 1, got 0"  # of max_tokens, which vLLM makes of a prompt as long as the window
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)  # msgspec lets the second one through for a broken string
 RunErrorCode = Literal["server_error", "rate_limit_exceeded", "invalid_prompt"]
 
@@ -76,9 +77,16 @@ def failure_of_answer(status: int, body: bytes) -> ModelFailure:
         return ModelUnknown(f"The model server answered 404: {message or 'is MODEL_URL right?'}")
     if status >= 500:
         return ModelBroke(f"The model server failed ({status}): {message or 'no reason given'}")
+    if status == 400 and param == "max_tokens" and NO_ROOM in message:
+        return PromptTooLong("The conversation fills the model's context window and leaves no room for an answer.")
     if status == 400 and _is_too_long(message, param):
         return PromptTooLong(message)
     return ModelRefused(f"The model server refused the request ({status}): {message or 'no reason given'}")
+
+
+def names_a_model(body: bytes) -> bool:
+    """Tell whether a refusal is about the model that was named, rather than the route."""
+    return _message_of(body)[1] == "model"
 
 
 def failure_of_event(error: Any) -> ModelFailure:

@@ -1,6 +1,6 @@
 """Statements on messages. A message's place is its position, given by the thread's counter."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Row, and_, bindparam, delete, insert, select, update
@@ -43,7 +43,7 @@ _TAKE_POSITIONS = (
     .returning(THREADS.c.last_position)
 )
 _NEWEST = (
-    select(MESSAGES.c.position, MESSAGES.c.role, MESSAGES.c.content)
+    select(*(MESSAGES.c[name] for name in ("id", "position", "role", "content", "token_count", "token_model")))
     .where(MESSAGES.c.thread_id == bindparam("thread"), MESSAGES.c.status != "in_progress")
     .order_by(MESSAGES.c.position.desc())
     .limit(bindparam("count"))
@@ -58,6 +58,11 @@ _NEWEST_CALLS = (
     )
     .order_by(STEPS.c.position.desc())
     .limit(bindparam("count"))
+)
+_SET_TOKENS = (
+    update(MESSAGES)
+    .where(MESSAGES.c.id == bindparam("key"))
+    .values(token_count=bindparam("tokens"), token_model=bindparam("model"))
 )
 
 
@@ -167,3 +172,8 @@ def newest(tx: ReadTx, thread_id: str, count: int) -> tuple[list[Row[Any]], list
     low = messages[0].position if messages else 0
     calls = list(reversed(tx.all(_NEWEST_CALLS, {"thread": thread_id, "low": low, "count": count})))
     return messages, calls
+
+
+def remember_tokens(tx: WriteTx, model: str, counts: Mapping[str, int]) -> None:
+    """Keep what messages take of a model's window, by their ids."""
+    tx.run_many(_SET_TOKENS, [{"key": key, "tokens": tokens, "model": model} for key, tokens in counts.items()])

@@ -1,18 +1,24 @@
 """Rules of messages, and the history that the engine shows the model."""
 
+import logging
 from operator import itemgetter
+from typing import Any
 
 from msgspec import UNSET
+from sqlalchemy import Row
 
 from app.db.database import Database
 from app.db.tables import row_of
 from app.engine.context import Past, PastMessage
+from app.errors import ApiError
 from app.kit.clock import Clock
 from app.kit.pages import Page, PageQuery
 from app.messages.calls import calls_of
 from app.messages.content import chat_content, decode_parts
-from app.messages.repository import MessageReader, MessageWriter, newest
+from app.messages.repository import MessageReader, MessageWriter, newest, remember_tokens
 from app.messages.schemas import CreateMessage, Message, MessageDeleted, UpdateMessage, message_of
+
+log = logging.getLogger(__name__)
 
 
 class MessageService:
@@ -55,8 +61,19 @@ class MessageService:
     async def history(self, thread_id: str, count: int) -> list[Past]:
         """Return a thread's newest messages and the tool calls among them as the model reads them, oldest first."""
         messages, calls = await self._database.read(lambda tx: newest(tx, thread_id, count))
-        said: list[tuple[int, Past]] = [
-            (row.position, PastMessage(row.role, chat_content(decode_parts(row.content)))) for row in messages
-        ]
+        said: list[tuple[int, Past]] = [(row.position, past_of(row)) for row in messages]
         done: list[tuple[int, Past]] = [(row.position, calls_of(row.step_details)) for row in calls]
         return [past for _, past in sorted(said + done, key=itemgetter(0))]
+
+    async def remember(self, model: str, counts: dict[str, int]) -> None:
+        """Keep how many tokens of a model messages take. Counted again when that fails."""
+        try:
+            await self._database.write(lambda tx: remember_tokens(tx, model, counts))
+        except ApiError:
+            log.warning("token counts were not kept", extra={"messages": len(counts)})
+
+
+def past_of(row: Row[Any]) -> PastMessage:
+    """Return a stored message as the model reads it."""
+    content = chat_content(decode_parts(row.content))
+    return PastMessage(row.role, content, row.id, row.token_count, row.token_model)

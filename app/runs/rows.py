@@ -116,6 +116,7 @@ def spec_of(row: Row[Any]) -> TurnSpec:
         instructions=row.instructions,
         temperature=row.temperature,
         top_p=row.top_p,
+        max_prompt_tokens=row.max_prompt_tokens,
         max_completion_tokens=row.max_completion_tokens,
         response_format=chat_format(answer_format),
         reasoning_effort=row.reasoning_effort,

@@ -14,22 +14,25 @@ async def tokenize(engine: Engine, request: web.Request) -> web.Response:
     """Tokenize without answering."""
     asked = await read_request(request, TokenizeRequest)
     checks.check_model(asked.model, engine.config)
-    ids = _identify(asked, engine)
+    ids, pieces = _tokens(asked, engine)
     return send_json(
         {
             "count": len(ids),
             "max_model_len": engine.config.max_model_len,
             "tokens": ids,
-            "token_strs": tokens.split(asked.prompt or "") if asked.return_token_strs else None,
+            "token_strs": pieces if asked.return_token_strs else None,
         }
     )
 
 
-def _identify(asked: TokenizeRequest, engine: Engine) -> list[int]:
+def _tokens(asked: TokenizeRequest, engine: Engine) -> tuple[list[int], list[str]]:
     if asked.messages is not None:
         checks.check_messages(asked.messages, engine.config)
         texts = [read_prompt_text(message) for message in asked.messages]
-        return tokens.identify_chat(texts, write_tools(asked.tools), opens_answer=asked.add_generation_prompt)
+        tools, opens = write_tools(asked.tools), asked.add_generation_prompt
+        return tokens.identify_chat(texts, tools, opens_answer=opens), tokens.split_chat(
+            texts, tools, opens_answer=opens
+        )
     if asked.prompt is None:
         raise refuse_missing("body.prompt")
-    return tokens.identify(asked.prompt)
+    return tokens.identify(asked.prompt), tokens.split(asked.prompt)

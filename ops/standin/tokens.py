@@ -47,10 +47,24 @@ def identify(text: str) -> list[int]:
 
 
 def identify_chat(texts: Iterable[str], tools_json: str, *, opens_answer: bool = True) -> list[int]:
-    """Give the ids of a chat's prompt; as many as `count_chat` counts."""
+    """Give the ids of a chat's prompt; as many as `count_chat` counts, in the order of `split_chat`."""
     ids = identify(tools_json)
     for text in texts:
         ids += [*range(MESSAGE_MARKS), *identify(text)]
     if opens_answer:
         ids += range(MESSAGE_MARKS, MESSAGE_MARKS + ANSWER_MARKS)
     return ids
+
+
+def split_chat(texts: Iterable[str], tools_json: str, *, opens_answer: bool = True) -> list[str]:
+    """Cut a chat's prompt into its tokens, marks included."""
+    pieces = split(tools_json)
+    for text in texts:
+        pieces += [*map(_mark, range(MESSAGE_MARKS)), *split(text)]
+    if opens_answer:
+        pieces += map(_mark, range(MESSAGE_MARKS, MESSAGE_MARKS + ANSWER_MARKS))
+    return pieces
+
+
+def _mark(number: int) -> str:
+    return f"<|{number}|>"

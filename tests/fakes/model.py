@@ -1,13 +1,15 @@
 """A ChatModel that follows a script: it yields given chunks, waits for events, raises given failures. No HTTP."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
-from app.engine.executor import Upstream
-from app.inference.chunks import Choice, Chunk, Delta, Usage
+from app.engine.prompt import Upstream
+from app.inference.chunks import Choice, Chunk, Delta, PromptTokens, Usage
 from app.inference.client import ChatModel, ChatRequest, ChunkBatches
 
+Tokenizer = Callable[[list[dict[str, Any]]], list[str]]
 Line = Chunk | Sequence[Chunk] | asyncio.Event | float | BaseException
 """A chunk or a batch of them to yield, an event or a number of seconds to wait for, or a failure to raise."""
 
@@ -37,13 +39,17 @@ def answer(*pieces: str) -> list[Line]:
 class ScriptedModel:
     """Follows one script a request; the last one serves all that follow.
 
-    `refusals` are raised instead of accepting a request. `requests` holds what was asked, `open` how many streams
-    are, `most_open` how many ever were at once.
+    `refusals` are raised instead of accepting a request. `requests` holds what was asked, `counted` what was to be
+    tokenized, `open` how many streams are, `most_open` how many ever were at once.
     """
 
-    def __init__(self, *scripts: Sequence[Line], refusals: Sequence[BaseException] = ()) -> None:
+    def __init__(
+        self, *scripts: Sequence[Line], refusals: Sequence[BaseException] = (), tokenizer: Tokenizer | None = None
+    ) -> None:
         self._scripts = list(scripts)
         self._refusals = list(refusals)
+        self._tokenizer = tokenizer
+        self.counted: list[list[dict[str, Any]]] = []
         self.requests: list[ChatRequest] = []
         self.open = 0
         self.most_open = 0
@@ -65,6 +71,25 @@ class ScriptedModel:
         finally:
             self.open -= 1
             await batches.aclose()
+
+    async def tokenize(
+        self, model: str, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None
+    ) -> PromptTokens | None:
+        """Count with the tokenizer that was given; without one, as a server that has none."""
+        del model, tools
+        self.counted.append(messages)
+        if self._tokenizer is None:
+            return None
+        tokens = self._tokenizer(messages)
+        return PromptTokens(count=len(tokens), token_strs=tokens)
+
+
+def word_tokens(messages: list[dict[str, Any]]) -> list[str]:
+    """Tokenize as a template with a mark on each side of a message would, a token for each word."""
+    tokens = ["<begin>"]
+    for message in messages:
+        tokens += [f"<{message['role']}>", *(f"\u2581{word}" for word in message["content"].split()), "<end>"]
+    return [*tokens, "<assistant>"]
 
 
 async def _follow(script: Sequence[Line]) -> AsyncGenerator[Sequence[Chunk], None]:

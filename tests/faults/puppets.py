@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 
 from app.db.database import Database, ReadTx, WriteTx
 from app.engine.bus import Bus
-from app.engine.executor import Executor, Upstream
+from app.engine.executor import Executor
 from app.engine.journal import Journal
+from app.engine.prompt import Upstream
 from app.inference.chunks import Chunk
 from app.inference.client import ChatRequest, ChunkBatches
 from app.messages.service import MessageService
@@ -152,7 +153,7 @@ class Node:
         self.messages = MessageService(self.store, clock)
         self.executor = Executor(
             models=self.model,
-            history=self.messages.history,
+            conversation=self.messages,
             journal=journal,
             bus=Bus(),
             clock=clock,

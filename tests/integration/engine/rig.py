@@ -53,10 +53,15 @@ class Rig:
         self.database = database
         self.clock = clock
         self.journal = Journal(database)
-        history = options.pop("history", MessageService(database, clock).history)
+        conversation = options.pop("conversation", MessageService(database, clock))
         fixed = {"concurrency": 8, "queue_limit": 1000, "flush_s": 0.01, "context_messages": 100}
         self.executor = Executor(
-            models=models, history=history, journal=self.journal, bus=Bus(kept=kept), clock=clock, **(fixed | options)
+            models=models,
+            conversation=conversation,
+            journal=self.journal,
+            bus=Bus(kept=kept),
+            clock=clock,
+            **(fixed | options),
         )
         self.threads = ThreadService(database, clock, self.executor)
         self.assistant_id = ""

@@ -1,19 +1,31 @@
 """What the model is shown of a thread: what fits, never nothing, the newest always."""
 
 import json
-from itertools import pairwise
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.engine.context import RESERVED_FOR_ANSWER, PastCall, PastCalls, PastMessage, build_prompt, sound
-from app.inference.tokens import TOKENS_PER_MESSAGE, estimate_message, estimate_tokens
+from app.engine.context import (
+    Past,
+    PastCall,
+    PastCalls,
+    PastMessage,
+    choose,
+    estimated,
+    first_exchange,
+    known,
+    most,
+    opening,
+    pinned,
+    sound,
+)
+from app.inference.tokens import MOST_TOKENS_PER_MESSAGE, TOKENS_PER_MESSAGE, estimate_message, estimate_tokens
 
-MESSAGES = st.builds(PastMessage, st.sampled_from(["user", "assistant"]), st.text("ab ,é", max_size=400))
-HISTORIES = st.lists(MESSAGES, min_size=1, max_size=12)
-WINDOWS = st.integers(RESERVED_FOR_ANSWER, RESERVED_FOR_ANSWER + 700)
+ROUND = PastCalls([PastCall("call_1", "look_up", '{"a":1}', "found " * 10), PastCall("call_2", "add", "{}", "3")])
+MESSAGES = st.builds(PastMessage, st.sampled_from(["user", "assistant"]), st.text("ab ,é", max_size=40))
+HISTORIES = st.lists(MESSAGES | st.just(ROUND), min_size=1, max_size=12)
+ROOMS = st.integers(-50, 900)
 
 
 def talk(count: int, words: int = 20) -> list[PastMessage]:
@@ -22,92 +34,73 @@ def talk(count: int, words: int = 20) -> list[PastMessage]:
     return [PastMessage(roles[number % 2], f"{number} " + "word " * (words - 1)) for number in range(count)]
 
 
-def numbers(prompt: list[dict[str, Any]]) -> list[int]:
-    return [int(message["content"].split()[0]) for message in prompt if message["role"] != "system"]
+def test_instructions_open_the_prompt_as_the_system_and_are_left_out_when_empty() -> None:
+    assert opening("Be brief.") == [{"role": "system", "content": "Be brief."}]
+    assert opening("") == []
 
 
-def cost(words: int = 20) -> int:
-    return talk(1, words)[0].tokens()
+# A talk of ten, a user's turn first: the newest two are an exchange, of which the question is shown whatever it takes.
+@pytest.mark.parametrize(
+    ("room", "shown"),
+    [
+        (100, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]),
+        (99, [0, 1, 3, 4, 5, 6, 7, 8, 9]),
+        (50, [0, 1, 7, 8, 9]),
+        (40, [0, 1, 8, 9]),
+        (39, [7, 8, 9]),
+        (30, [7, 8, 9]),
+        (20, [8, 9]),
+        (19, [8, 9]),
+        (0, [8, 9]),
+    ],
+)
+def test_what_does_not_fit_is_dropped_from_the_middle(room: int, shown: list[int]) -> None:
+    assert choose(talk(10), [10] * 10, room) == shown
 
 
-def window_for(messages: int, instructions: str = "") -> int:
-    """Give the smallest window that takes so many messages of a talk."""
-    return RESERVED_FOR_ANSWER + estimate_message(instructions) + messages * cost()
+def test_the_newest_question_stays_while_the_rounds_of_calls_after_it_are_dropped() -> None:
+    history = [*talk(4), PastMessage("user", "4"), ROUND, ROUND, ROUND]
+    assert choose(history, [10] * 8, 50) == [0, 1, 4, 6, 7]
+    assert choose(history, [10] * 8, 20) == [4, 7]
 
 
-def test_without_a_window_everything_is_shown() -> None:
-    assert numbers(build_prompt("", talk(50), None)) == list(range(50))
-
-
-def test_instructions_come_first_as_the_system_and_are_left_out_when_empty() -> None:
-    assert build_prompt("Be brief.", talk(1), None)[0] == {"role": "system", "content": "Be brief."}
-    assert [message["role"] for message in build_prompt("", talk(2), None)] == ["user", "assistant"]
-
-
-def test_what_fits_to_the_last_token_is_shown_whole() -> None:
-    assert numbers(build_prompt("", talk(10), window_for(10))) == list(range(10))
-
-
-def test_one_token_less_drops_from_the_middle() -> None:
-    assert numbers(build_prompt("", talk(10), window_for(10) - 1)) == [0, 1, 3, 4, 5, 6, 7, 8, 9]
-
-
-@pytest.mark.parametrize(("fits", "shown"), [(5, [0, 1, 7, 8, 9]), (3, [0, 1, 9]), (2, [8, 9]), (1, [9]), (0, [9])])
-def test_the_first_exchange_stays_while_the_newest_has_room_beside_it(fits: int, shown: list[int]) -> None:
-    assert numbers(build_prompt("", talk(10), window_for(fits))) == shown
-
-
-def test_instructions_take_their_part_of_the_window() -> None:
-    instructions = "word " * 100
-    assert numbers(build_prompt(instructions, talk(10), window_for(5, instructions))) == [0, 1, 7, 8, 9]
-    assert numbers(build_prompt(instructions, talk(10), window_for(5))) == [9]
-
-
-def test_a_newest_message_larger_than_the_window_is_shown_alone() -> None:
-    history = [*talk(4), PastMessage("user", "4 " + "word " * 5000)]
-    assert numbers(build_prompt("", history, 1000)) == [4]
+def test_the_first_exchange_goes_up_to_the_first_answer_with_the_calls_that_led_to_it() -> None:
+    history = [PastMessage("user", "0"), ROUND, PastMessage("assistant", "2"), *talk(4)]
+    assert list(first_exchange(history)) == [0, 1, 2]
+    assert choose(history, [10] * 7, 50) == [0, 1, 2, 5, 6]
+    assert choose(history, [10] * 7, 49) == [3, 4, 5, 6]
+    assert list(first_exchange(talk(1))) == [0]
+    assert list(first_exchange([])) == []
 
 
 def test_parts_count_by_their_text_and_are_shown_as_they_are() -> None:
     parts = [{"type": "text", "text": "a word"}, {"type": "image_url", "image_url": {"url": "https://example.com/a"}}]
     message = PastMessage("user", parts)
-    assert message.tokens() == PastMessage("user", "a word\n").tokens()
-    assert build_prompt("", [message], 300) == [{"role": "user", "content": parts}]
+    assert estimated(message) == estimated(PastMessage("user", "a word\n"))
+    assert message.chat() == [{"role": "user", "content": parts}]
+    assert message.text_only() == [{"role": "user", "content": "a word\n"}]
 
 
-def test_an_empty_thread_shows_the_instructions_alone() -> None:
-    assert build_prompt("Be brief.", [], 300) == [{"role": "system", "content": "Be brief."}]
-
-
-@given(history=HISTORIES, window=WINDOWS, instructions=st.text("ab ", max_size=100))
-def test_what_is_shown_is_part_of_the_history_in_its_order_and_ends_with_the_newest(
-    history: list[PastMessage], window: int, instructions: str
+@given(history=HISTORIES, room=ROOMS, data=st.data())
+def test_what_is_chosen_fits_or_is_nothing_but_what_must_be_shown(
+    history: list[Past], room: int, data: st.DataObject
 ) -> None:
-    marked = [PastMessage(message.role, f"{number} {message.content}") for number, message in enumerate(history)]
-    shown = numbers(build_prompt(instructions, marked, window))
+    costs = data.draw(st.lists(st.integers(1, 100), min_size=len(history), max_size=len(history)))
+    shown = choose(history, costs, room)
     assert shown == sorted(set(shown))
     assert shown[-1] == len(history) - 1
-    gaps = [number for number, after in pairwise(shown) if after != number + 1]
-    assert len(gaps) <= 1, "what is dropped is one stretch"
-    assert shown[0] == 0 or shown == list(range(shown[0], len(history)))
+    assert set(shown) >= pinned(history)
+    assert sum(costs[at] for at in shown) <= room or set(shown) == pinned(history)
+    assert len(shown) == len(history) or sum(costs) > room
 
 
-@given(history=HISTORIES, window=WINDOWS, instructions=st.text("ab ", max_size=100))
-def test_what_is_shown_fits_unless_it_is_the_newest_alone(
-    history: list[PastMessage], window: int, instructions: str
+@given(text=st.text(max_size=200), room=st.sampled_from(["tiny", "other"]))
+def test_a_bound_is_above_the_estimate_of_plain_text_and_a_count_is_taken_of_its_own_model_alone(
+    text: str, room: str
 ) -> None:
-    prompt = build_prompt(instructions, history, window)
-    shown = [message for message in prompt if message["role"] != "system"]
-    assert shown
-    taken = sum(estimate_message(message["content"]) for message in shown) + estimate_message(instructions)
-    assert taken <= window - RESERVED_FOR_ANSWER or len(shown) == 1
-
-
-@given(history=HISTORIES, window=WINDOWS)
-def test_nothing_is_dropped_that_fits(history: list[PastMessage], window: int) -> None:
-    everything = sum(message.tokens() for message in history) + estimate_message("")
-    if everything <= window - RESERVED_FOR_ANSWER:
-        assert len(build_prompt("", history, window)) == len(history)
+    message = PastMessage("user", text, "msg_1", 7, "tiny")
+    assert known(message, room) == (7 if room == "tiny" else None)
+    assert most(message, room) == (7 if room == "tiny" else len(text.encode()) + MOST_TOKENS_PER_MESSAGE)
 
 
 @given(text=st.text(max_size=200), more=st.text(max_size=50))
@@ -121,11 +114,8 @@ def test_an_estimate_counts_words_and_signs_and_minds_long_words(text: str, toke
     assert estimate_tokens(text) == tokens
 
 
-ROUND = PastCalls([PastCall("call_1", "look_up", '{"a":1}', "found " * 10), PastCall("call_2", "add", "{}", "3")])
-
-
 def test_a_round_of_calls_is_shown_with_its_outputs() -> None:
-    asked, *outputs = build_prompt("", [ROUND], None)
+    asked, *outputs = ROUND.chat()
     assert (asked["role"], asked["content"]) == ("assistant", "")
     assert [call["function"] for call in asked["tool_calls"]] == [
         {"name": "look_up", "arguments": '{"a":1}'},
@@ -139,15 +129,7 @@ def test_a_round_of_calls_is_shown_with_its_outputs() -> None:
 
 
 def test_a_round_without_outputs_is_not_shown() -> None:
-    assert build_prompt("", [PastCalls([])], None) == []
-
-
-def test_a_round_of_calls_is_dropped_whole() -> None:
-    history = [*talk(6), ROUND, PastMessage("assistant", "7 " + "word " * 19)]
-    shown = build_prompt("", history, window_for(3) + ROUND.tokens() - 1)
-    assert [message["role"] for message in shown].count("tool") == 0
-    shown = build_prompt("", history, window_for(3) + ROUND.tokens())
-    assert [message["role"] for message in shown] == ["user", "assistant", "assistant", "tool", "tool", "assistant"]
+    assert PastCalls([]).chat() == []
 
 
 @pytest.mark.parametrize(

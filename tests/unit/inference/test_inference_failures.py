@@ -26,7 +26,7 @@ EXPECTED: dict[str, tuple[type[ModelFailure], str, str]] = {
     "temperature negative": (ModelRefused, "invalid_prompt", "temperature must be non-negative"),
     "temperature too high": (ModelRefused, "invalid_prompt", "temperature must be in [0, 2]"),
     "top_p zero": (ModelRefused, "invalid_prompt", "top_p must be in (0, 1]"),
-    "max_tokens zero": (ModelRefused, "invalid_prompt", "max_tokens must be at least 1"),
+    "max_tokens zero": (PromptTooLong, "invalid_prompt", "no room for an answer"),
     "n zero": (ModelRefused, "invalid_prompt", "n must be at least 1"),
     "n with greedy sampling": (ModelRefused, "invalid_prompt", "greedy sampling"),
     "wrong type": (ModelRefused, "invalid_prompt", "body.messages"),

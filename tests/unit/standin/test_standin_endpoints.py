@@ -132,6 +132,9 @@ async def test_tokenize_counts_a_chat_as_its_completion_does(standin):
     _, closed = await standin.post("/tokenize", messages=messages, tools=tools, add_generation_prompt=False)
     assert whole["count"] == len(whole["tokens"]) == completion["usage"]["prompt_tokens"]
     assert closed["count"] == whole["count"] - 2
+    _, shown = await standin.post("/tokenize", messages=messages, tools=tools, return_token_strs=True)
+    assert len(shown["token_strs"]) == shown["count"] == whole["count"]
+    assert "".join(shown["token_strs"]).endswith("<|3|>hello<|4|><|5|>")
 
 
 async def test_tokenize_needs_something_to_tokenize(standin):

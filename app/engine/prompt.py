@@ -1,0 +1,162 @@
+"""What a model call is shown, counted exactly when it comes close to the limit, in one request to the tokenizer.
+
+A bound that needs no tokenizer says when everything fits for sure, which is nearly always. Otherwise the model server
+counts the prompt as its chat template writes it, and what each message takes of it is kept with the message.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from msgspec import Struct, json
+
+from app.engine.context import Past, PastMessage, choose, estimated, known, most, opening
+from app.engine.counting import proportional, shares
+from app.engine.turn import TurnSpec
+from app.inference.chunks import PromptTokens
+from app.inference.client import ChatModel
+from app.inference.failures import PromptTooLong
+from app.inference.tokens import estimate_message, most_message
+
+LEAST_ANSWER = 256
+"""Tokens of the window kept free for an answer whose length nobody limited."""
+MOST_OF_TEMPLATE = 128
+TOOL_WRITTEN_LARGER = 3
+"""How many times larger than compact JSON a template writes a tool, at most: it may indent it."""
+
+
+Keep = Callable[[str, dict[str, int]], None]
+"""Has what messages take of a model's window remembered, without waiting for it."""
+
+
+class Conversation(Protocol):
+    """Where a thread's past comes from and what it takes is kept."""
+
+    async def history(self, thread_id: str, count: int) -> list[Past]:
+        """Return the newest `count` messages of a thread with the tool calls among them, oldest first."""
+        ...
+
+    async def remember(self, model: str, counts: dict[str, int]) -> None:
+        """Keep how many tokens of `model` messages take, by their ids."""
+        ...
+
+
+class Upstream(Struct, frozen=True):
+    """Where a model's name leads: a server, the name it knows, and its context window in tokens."""
+
+    model: ChatModel
+    name: str
+    window: int | None
+
+
+class Room(Struct, frozen=True):
+    """How many tokens a prompt may take: of the window, of which an answer needs its part, and of the run's budget."""
+
+    window: int | None
+    answer: int | None
+    budget: int | None
+
+    @property
+    def aim(self) -> int | None:
+        """Return what is filled with history."""
+        beside = None
+        if self.window is not None:
+            beside = self.window - min(max(LEAST_ANSWER, self.answer or 0), self.window // 4)
+        return min((limit for limit in (beside, self.budget) if limit is not None), default=None)
+
+
+class BudgetTooSmall(Exception):
+    """Not even the newest message fits into what is left of `max_prompt_tokens`."""
+
+
+class Prompt(Struct, frozen=True):
+    """Messages of a chat completion, and what they take of the window if that was counted."""
+
+    messages: list[dict[str, Any]]
+    tokens: int | None = None
+
+
+class Prompter:
+    """Makes prompts of a thread's past."""
+
+    def __init__(self, conversation: Conversation, context_messages: int, keep: Keep) -> None:
+        self._conversation = conversation
+        self._context_messages = context_messages
+        self._keep = keep
+
+    async def prompt(self, spec: TurnSpec, upstream: Upstream, room: Room, *, refused: int = 0) -> Prompt:
+        """Return what the model is shown.
+
+        `refused` tells how often the server has found the prompt too long: then nothing is left to a bound, and an
+        estimate is trusted half as far each time. Raises BudgetTooSmall, PromptTooLong.
+        """
+        history = await self._conversation.history(spec.thread_id, spec.last_messages or self._context_messages)
+        whole = Prompt(_chat(spec, history))
+        if room.aim is None or (not refused and _most(spec, history, upstream.name) <= room.aim):
+            return whole
+        likely = _chosen(history, [_least(past, upstream.name) for past in history], room.aim)
+        counted = await upstream.model.tokenize(upstream.name, _chat(spec, likely, text_only=True), spec.tools or None)
+        if counted is None:
+            head = _head_estimate(spec)
+            trusted = (room.aim >> refused) - head
+            return Prompt(_chat(spec, _chosen(likely, list(map(estimated, likely)), trusted)))
+        return await self._counted(spec, upstream, room, likely, counted)
+
+    async def _counted(
+        self, spec: TurnSpec, upstream: Upstream, room: Room, history: list[Past], counted: PromptTokens
+    ) -> Prompt:
+        head, *costs = await asyncio.to_thread(_shares, spec, history, counted)
+        new = {
+            past.id: cost
+            for past, cost in zip(history, costs, strict=True)
+            if isinstance(past, PastMessage) and past.id is not None and known(past, upstream.name) is None
+        }
+        if new and counted.token_strs is not None:
+            self._keep(upstream.name, new)
+        assert room.aim is not None
+        kept = choose(history, costs, room.aim - head)
+        tokens = head + sum(costs[at] for at in kept)
+        if room.budget is not None and tokens > room.budget:
+            raise BudgetTooSmall
+        if room.window is not None and tokens >= room.window:
+            raise PromptTooLong(
+                f"The newest message and the instructions take {tokens} tokens; the model's context window is "
+                f"{room.window}, and an answer needs some of it."
+            )
+        return Prompt(_chat(spec, [history[at] for at in kept]), tokens)
+
+
+def _chat(spec: TurnSpec, history: Sequence[Past], *, text_only: bool = False) -> list[dict[str, Any]]:
+    said = (past.text_only() if text_only else past.chat() for past in history)
+    return opening(spec.instructions) + [message for messages in said for message in messages]
+
+
+def _chosen(history: Sequence[Past], costs: Sequence[int], room: int) -> list[Past]:
+    return [history[at] for at in choose(history, costs, room)]
+
+
+def _shares(spec: TurnSpec, history: Sequence[Past], counted: PromptTokens) -> list[int]:
+    head = _head_estimate(spec)
+    if counted.token_strs is None:
+        return proportional(counted.count, head, history)
+    return shares(counted.token_strs, head, history)
+
+
+def _least(past: Past, model: str) -> int:
+    """Return what an item takes, rather too little than too much: nothing that may fit is left out of the count."""
+    counted = known(past, model)
+    return estimated(past) * 2 // 3 if counted is None else counted
+
+
+def _most(spec: TurnSpec, history: Sequence[Past], model: str) -> int:
+    tools = most_message(_tools(spec)) * TOOL_WRITTEN_LARGER if spec.tools else 0
+    head = MOST_OF_TEMPLATE + most_message(spec.instructions) + tools
+    return head + sum(most(past, model) for past in history)
+
+
+def _head_estimate(spec: TurnSpec) -> int:
+    return estimate_message(spec.instructions) + (estimate_message(_tools(spec)) if spec.tools else 0)
+
+
+def _tools(spec: TurnSpec) -> str:
+    return json.encode(spec.tools).decode()
