@@ -216,7 +216,7 @@ class Executor:
                 await asyncio.sleep(pause_s)
 
     async def _ask(self, turn: Turn, recorder: Recorder) -> None:
-        """Ask the model once. A prompt that nobody counted and that the server finds too long is made smaller."""
+        """Ask the model once. A prompt that the server finds too long is made smaller, where it can be."""
         upstream = await self._models.upstream(turn.spec.model)
         room = room_for(turn, upstream.window)
         spent = spent_budget(turn)
@@ -234,7 +234,7 @@ class Executor:
                 await self._call(turn, recorder, upstream, prompt)
                 return
             except PromptTooLong:
-                if prompt.tokens is not None or refused == PROMPT_TRIES - 1:
+                if not prompt.can_shrink or refused == PROMPT_TRIES - 1:
                     raise
 
     async def _call(self, turn: Turn, recorder: Recorder, upstream: Upstream, prompt: Prompt) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct, json
 
-from app.engine.context import Past, PastMessage, choose, estimated, known, most, opening
+from app.engine.context import Past, PastMessage, choose, estimated, known, most, opening, pinned
 from app.engine.counting import proportional, shares
 from app.engine.turn import TurnSpec
 from app.inference.chunks import PromptTokens
@@ -70,10 +70,11 @@ class BudgetTooSmall(Exception):
 
 
 class Prompt(Struct, frozen=True):
-    """Messages of a chat completion, and what they take of the window if that was counted."""
+    """Messages of a chat completion, what they take of the window if that was counted, whether they can be fewer."""
 
     messages: list[dict[str, Any]]
     tokens: int | None = None
+    can_shrink: bool = False
 
 
 class Prompter:
@@ -87,34 +88,27 @@ class Prompter:
     async def prompt(self, spec: TurnSpec, upstream: Upstream, room: Room, *, refused: int = 0) -> Prompt:
         """Return what the model is shown.
 
-        `refused` tells how often the server has found the prompt too long: then nothing is left to a bound, and an
-        estimate is trusted half as far each time. Raises BudgetTooSmall, PromptTooLong.
+        `refused` tells how often the server has found it too long: then no bound and no stated window is trusted, and
+        an estimate half as far each time. Raises BudgetTooSmall, PromptTooLong.
         """
         history = await self._conversation.history(spec.thread_id, spec.last_messages or self._context_messages)
-        whole = Prompt(_chat(spec, history))
-        if room.aim is None or (not refused and _most(spec, history, upstream.name) <= room.aim):
-            return whole
-        likely = _chosen(history, [_least(past, upstream.name) for past in history], room.aim)
+        if not refused and (room.aim is None or _most(spec, history, upstream.name) <= room.aim):
+            return _made(spec, history, history)
+        head = _head_estimate(spec)
+        limit = room.aim if room.aim is not None else head + sum(map(estimated, history))
+        likely = _chosen(history, [_least(past, upstream.name) for past in history], limit)
         counted = await upstream.model.tokenize(upstream.name, _chat(spec, likely, text_only=True), spec.tools or None)
         if counted is None:
-            head = _head_estimate(spec)
-            trusted = (room.aim >> refused) - head
-            return Prompt(_chat(spec, _chosen(likely, list(map(estimated, likely)), trusted)))
-        return await self._counted(spec, upstream, room, likely, counted)
+            return _made(spec, _chosen(likely, list(map(estimated, likely)), (limit >> refused) - head), likely)
+        return await self._counted(spec, upstream, room, likely, counted, limit >> max(0, refused - 1))
 
     async def _counted(
-        self, spec: TurnSpec, upstream: Upstream, room: Room, history: list[Past], counted: PromptTokens
+        self, spec: TurnSpec, upstream: Upstream, room: Room, history: list[Past], counted: PromptTokens, limit: int
     ) -> Prompt:
         head, *costs = await asyncio.to_thread(_shares, spec, history, counted)
-        new = {
-            past.id: cost
-            for past, cost in zip(history, costs, strict=True)
-            if isinstance(past, PastMessage) and past.id is not None and known(past, upstream.name) is None
-        }
-        if new and counted.token_strs is not None:
-            self._keep(upstream.name, new)
-        assert room.aim is not None
-        kept = choose(history, costs, room.aim - head)
+        if counted.token_strs is not None:
+            self._remember(upstream.name, history, costs)
+        kept = choose(history, costs, limit - head)
         tokens = head + sum(costs[at] for at in kept)
         if room.budget is not None and tokens > room.budget:
             raise BudgetTooSmall
@@ -123,7 +117,20 @@ class Prompter:
                 f"The newest message and the instructions take {tokens} tokens; the model's context window is "
                 f"{room.window}, and an answer needs some of it."
             )
-        return Prompt(_chat(spec, [history[at] for at in kept]), tokens)
+        return _made(spec, [history[at] for at in kept], history, tokens)
+
+    def _remember(self, model: str, history: Sequence[Past], costs: Sequence[int]) -> None:
+        new = {
+            past.id: cost
+            for past, cost in zip(history, costs, strict=True)
+            if isinstance(past, PastMessage) and past.id is not None and known(past, model) is None
+        }
+        if new:
+            self._keep(model, new)
+
+
+def _made(spec: TurnSpec, shown: Sequence[Past], history: Sequence[Past], tokens: int | None = None) -> Prompt:
+    return Prompt(_chat(spec, shown), tokens, can_shrink=len(shown) > len(pinned(history)))
 
 
 def _chat(spec: TurnSpec, history: Sequence[Past], *, text_only: bool = False) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from tests.vllm.talk import answer_of, say
 WINDOW = 2048
 LEAST_ANSWER = 256
 MESSAGES = 1000
-MOST_OF_A_MESSAGE = 40
+MOST_OF_A_MESSAGE = 80
 FORECAST = {
     "type": "function",
     "function": {

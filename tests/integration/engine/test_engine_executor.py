@@ -117,10 +117,11 @@ async def test_a_prompt_that_nobody_could_count_is_made_smaller_when_the_server_
 async def test_a_prompt_that_stays_too_long_fails_the_run_and_frees_the_thread(sqlite: SqliteDatabase) -> None:
     model = ScriptedModel(answer("x"), refusals=[PromptTooLong("too long")] * 9)
     async with engine(sqlite, models=OneModel(model, window=4096)) as rig:
-        run = await rig.run()
-        row = await rig.run_row(run)
-        assert (row.status, json.loads(row.last_error)["code"]) == ("failed", "invalid_prompt")
-        assert (len(model.requests), await rig.holder(run)) == (3, None)
+        for said, asked in ((["word"] * 60, 3), (["word"], 4)):
+            run = await rig.run(await rig.thread(*said))
+            row = await rig.run_row(run)
+            assert (row.status, json.loads(row.last_error)["code"]) == ("failed", "invalid_prompt")
+            assert (len(model.requests), await rig.holder(run)) == (asked, None)
 
 
 async def test_a_run_whose_prompt_budget_is_too_small_ends_incomplete_before_the_model_is_asked(

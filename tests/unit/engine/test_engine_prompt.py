@@ -1,6 +1,7 @@
 """What the model is shown near the limit: counted in one request, remembered, never more than fits."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from msgspec.structs import replace
@@ -173,6 +174,27 @@ async def test_what_the_server_finds_too_long_is_counted_or_trusted_half_as_far(
     ]
     assert sizes == sorted(sizes, reverse=True)
     assert len(set(sizes)) == 3
+
+
+async def test_a_window_that_was_stated_too_large_is_halved_in_the_end() -> None:
+    model, room = counting(), Room(2048, None, None)
+    sizes = [(await prompt(talk(500), model, room, refused=refused)).tokens or 0 for refused in range(3)]
+    assert sizes[0] == sizes[1] > 2048 - 256 - EACH
+    assert 896 - EACH < sizes[2] <= 896
+
+
+async def test_without_a_stated_window_a_refusal_halves_what_is_shown() -> None:
+    shown = [await prompt(talk(90), ScriptedModel([]), Room(None, None, None), refused=n) for n in range(3)]
+    sizes = [len(made.messages) for made in shown]
+    assert sizes[0] == 91
+    assert all(after < before * 0.6 for before, after in pairwise(sizes))
+
+
+@pytest.mark.parametrize(("messages", "can"), [(1, False), (2, False), (3, True)])
+async def test_a_prompt_of_what_must_be_shown_cannot_shrink(messages: int, can: bool) -> None:
+    """The newest question and what answered it must be shown."""
+    assert (await prompt(talk(messages), counting(), Room(8192, None, None))).can_shrink is can
+    assert (await prompt(talk(messages), counting(), Room(100, None, None))).can_shrink is can
 
 
 async def test_tools_are_counted_with_the_prompt() -> None:
