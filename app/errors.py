@@ -6,8 +6,11 @@ ApiError                      500 server_error
 ├── PermissionDenied          403 invalid_request_error
 ├── NotFound                  404 invalid_request_error
 ├── MethodNotAllowed          405 invalid_request_error
+├── RequestTimeout            408 invalid_request_error
 ├── PayloadTooLarge           413 invalid_request_error
+├── UriTooLong                414 invalid_request_error
 ├── UnsupportedMediaType      415 invalid_request_error
+├── HeadTooLarge              431 invalid_request_error
 ├── RateLimited               429 rate_limit_error
 └── Unavailable               503 service_unavailable_error
 """
@@ -71,6 +74,13 @@ class MethodNotAllowed(ApiError):
     type = "invalid_request_error"
 
 
+class RequestTimeout(ApiError):
+    """The request did not arrive in time."""
+
+    status = 408
+    type = "invalid_request_error"
+
+
 class PayloadTooLarge(ApiError):
     """The body is larger than BODY_LIMIT_BYTES."""
 
@@ -78,10 +88,24 @@ class PayloadTooLarge(ApiError):
     type = "invalid_request_error"
 
 
+class UriTooLong(ApiError):
+    """The address asked for is too long."""
+
+    status = 414
+    type = "invalid_request_error"
+
+
 class UnsupportedMediaType(ApiError):
     """The body is not of a type that the route reads."""
 
     status = 415
+    type = "invalid_request_error"
+
+
+class HeadTooLarge(ApiError):
+    """There are too many headers, or too large ones."""
+
+    status = 431
     type = "invalid_request_error"
 
 

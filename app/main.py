@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from litestar import Litestar, Request
+from litestar.datastructures import State
 from litestar.di import Provide
 
 from app.assistants.controller import AssistantsController
@@ -21,6 +22,7 @@ from app.engine.pruning import keep_pruning
 from app.health.controller import HealthController
 from app.health.service import HealthService
 from app.inference.client import ModelClient
+from app.kit.addresses import networks_of
 from app.kit.clock import Clock, SystemClock
 from app.kit.tasks import TaskOwner
 from app.messages.controller import MessagesController
@@ -89,6 +91,7 @@ def create_framework_app(settings: Settings, parts: Parts) -> Litestar:
         route_handlers=CONTROLLERS,
         lifespan=[lifespan],
         request_class=ApiRequest,
+        state=State({"json_depth_limit": settings.json_depth_limit}),
         dependencies={
             **services,
             "project_id": Provide(_project_id, sync_to_thread=False),
@@ -109,7 +112,7 @@ def wrap(app: ASGIApp, settings: Settings) -> ASGIApp:
     app = Auth(app, api_key=settings.api_key)
     if settings.cors_origins:
         app = Cors(app, origins=settings.cors_origins)
-    return Access(app)
+    return Access(app, trusted_proxies=networks_of(settings.trusted_proxies))
 
 
 def _getter(parts: Parts, name: str) -> Any:

@@ -5,8 +5,9 @@ import math
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from types import FrameType
-from typing import cast
+from typing import Any, cast
 
 import uvicorn
 
@@ -14,8 +15,8 @@ from app.db.opening import open_database
 from app.main import Parts, create_framework_app, wrap
 from app.settings import Settings
 from app.web.asgi import ASGIApp
+from app.web.connection import Bounds, Connection
 
-KEEP_ALIVE_S = 75
 BACKLOG = 2048
 LAST_EVENTS_S = 3
 """How long streams get after the grace to tell that their runs were ended."""
@@ -58,18 +59,26 @@ def serve(settings: Settings, *, on_started: Callable[[], None] = lambda: None) 
     """
     asyncio.run(_prepare(settings))
     parts = Parts()
+    bounds = Bounds(
+        head_bytes=settings.head_limit_bytes,
+        body_bytes=settings.body_limit_bytes,
+        timeout_s=settings.client_timeout_s,
+        connections=settings.connection_limit,
+    )
     config = uvicorn.Config(
         wrap(cast(ASGIApp, create_framework_app(settings, parts)), settings),
         host=settings.api_host,
         port=settings.api_port,
         loop="uvloop",
-        http="httptools",
+        http=cast(Any, partial(Connection, bounds)),  # a class is asked for, and only called
+        ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # Access alone says whose request it is
         backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_keep_alive=cast(Any, settings.keep_alive_s),  # uvicorn says int and takes any number of seconds
         timeout_graceful_shutdown=math.ceil(settings.shutdown_grace_s + LAST_EVENTS_S),
     )
     server = Server(config, parts, on_started, grace_s=settings.shutdown_grace_s)

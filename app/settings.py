@@ -16,6 +16,8 @@ from msgspec import Meta, Struct
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from app.kit.addresses import networks_of
+
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 
@@ -54,6 +56,25 @@ class Settings(Struct, kw_only=True, frozen=True):
     body_limit_bytes: Annotated[
         Annotated[int, Meta(ge=1024)], Var("BODY_LIMIT_BYTES", "largest request body; above it 413")
     ] = 10 * 1024 * 1024
+    json_depth_limit: Annotated[
+        Annotated[int, Meta(ge=16, le=512)],
+        Var("JSON_DEPTH_LIMIT", "arrays and objects in one another in a request body; above it 400"),
+    ] = 64
+    head_limit_bytes: Annotated[
+        Annotated[int, Meta(ge=4096)], Var("HEAD_LIMIT_BYTES", "largest address and headers; above it 431")
+    ] = 32 * 1024
+    client_timeout_s: Annotated[
+        Seconds,
+        Var("CLIENT_TIMEOUT_S", "seconds to send a request or take an answer, or 16 KiB for each of them"),
+    ] = 30.0
+    keep_alive_s: Annotated[Seconds, Var("KEEP_ALIVE_S", "seconds for which an idle connection is kept")] = 75.0
+    connection_limit: Annotated[
+        Annotated[int, Meta(ge=1, le=100_000)], Var("CONNECTION_LIMIT", "connections at once; above it 503")
+    ] = 900
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Var("TRUSTED_PROXIES", "addresses or networks whose X-Forwarded-For is believed; none by default"),
+    ] = ()
     model_url: Annotated[str, Var("MODEL_URL", "OpenAI-wire model server: vLLM; also Ollama, llama.cpp")] = (
         "http://127.0.0.1:8000/v1"
     )
@@ -215,6 +236,10 @@ def _unsound(settings: Settings, wrong: set[str]) -> list[str]:
             problems.append("DATABASE_URL: name a file: sqlite:///data/sovereign_assistant.db")
     except (ArgumentError, ValueError):
         problems.append("DATABASE_URL: expected sqlite:///path or postgresql://…")
+    try:
+        networks_of(settings.trusted_proxies)
+    except ValueError as problem:
+        problems.append(f"TRUSTED_PROXIES: expected addresses or networks such as 10.0.0.0/8: {problem}")
     if settings.environment == "production":
         if settings.api_key is None and "API_KEY" not in wrong:
             problems.append("API_KEY: required when ENVIRONMENT=production (or API_KEY_FILE)")

@@ -1,4 +1,5 @@
-"""The outermost layer: gives every request an id, every answer OpenAI's headers, and the log one line each.
+"""The outermost layer: gives every request an id and an address, every answer OpenAI's headers and those that guard
+a browser, and the log one line each.
 
 It wraps the framework, because unknown routes and wrong methods never reach a middleware inside it.
 """
@@ -8,19 +9,33 @@ import secrets
 import time
 
 from app.errors import ApiError
+from app.kit.addresses import Networks, client_address
 from app.web.asgi import ASGIApp, Message, Receive, Scope, Send
 from app.web.errors import INTERNAL, send_error
 
 log = logging.getLogger("app.access")
 
-API_VERSION = b"2020-10-01"
+ANSWERS_ALWAYS = (
+    (b"openai-version", b"2020-10-01"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+"""What every answer says, unless it says it otherwise itself, as the pages of the documentation do."""
+
+
+def new_request_id() -> str:
+    """Return an id of ours. A client's own is never taken over: it would be somebody's words in our log."""
+    return f"req_{secrets.token_hex(16)}"
 
 
 class Access:
     """Wraps an ASGI app. What the layers below raise is rendered here, unless the answer has begun."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, trusted_proxies: Networks = ()) -> None:
         self._app = app
+        self._trusted_proxies = trusted_proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; other scopes pass through."""
@@ -28,6 +43,7 @@ class Access:
             await self._app(scope, receive, send)
             return
         exchange = _Exchange(scope, send)
+        scope["state"]["address"] = self._address(scope)
         try:
             await self._app(scope, receive, exchange.send)
         except ApiError as error:
@@ -38,12 +54,18 @@ class Access:
         finally:
             exchange.report()
 
+    def _address(self, scope: Scope) -> str | None:
+        """Return whose request it is: text of an address, or None where there is none, as on a local socket."""
+        peer = scope.get("client")
+        forwarded = (value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for")
+        return client_address(peer and peer[0], forwarded, self._trusted_proxies)
+
 
 class _Exchange:
     """One request and its answer."""
 
     def __init__(self, scope: Scope, send: Send) -> None:
-        self.request_id = f"req_{secrets.token_hex(16)}"
+        self.request_id = new_request_id()
         self._scope = scope
         self._send = send
         self._status = 0
@@ -57,11 +79,13 @@ class _Exchange:
         """Pass a message on; the first one gets the headers."""
         if message["type"] == "http.response.start":
             self._status = message["status"]
+            headers = message.get("headers", ())
+            said = {name for name, _ in headers}
             message["headers"] = [
-                *message.get("headers", ()),
+                *headers,
                 (b"x-request-id", self.request_id.encode()),
                 (b"openai-processing-ms", str(self._elapsed_ms()).encode()),
-                (b"openai-version", API_VERSION),
+                *[header for header in ANSWERS_ALWAYS if header[0] not in said],
             ]
         await self._send(message)
 
@@ -82,5 +106,6 @@ class _Exchange:
                 "route": self._scope.get("path_template") or "unmatched",
                 "status": self._status,
                 "duration_ms": self._elapsed_ms(),
+                "address": self._scope["state"]["address"],
             },
         )

@@ -6,9 +6,11 @@ from typing import Any, TypeVar
 import msgspec
 from litestar import Request
 from litestar.dto import AbstractDTO, DTOFieldDefinition
+from litestar.exceptions import InternalServerException
 from litestar.typing import FieldDefinition
 
 from app.errors import InvalidRequest, UnsupportedMediaType
+from app.web.depth import require_shallow
 from app.web.refusals import refusal
 
 T = TypeVar("T")
@@ -24,8 +26,11 @@ class ApiRequest(Request[Any, Any, Any]):
     """A request whose empty body is an empty object, as the original took it."""
 
     async def body(self) -> bytes:
-        """Return the whole body."""
-        return await super().body() or b"{}"
+        """Return the whole body. Raises InvalidRequest when the client goes away before it is there."""
+        try:
+            return await super().body() or b"{}"
+        except InternalServerException:  # the framework takes that for a fault of the server
+            raise InvalidRequest("The client went away before its request was there.") from None
 
 
 def decode_body(kind: type[T], body: bytes) -> T:
@@ -64,6 +69,7 @@ class WireBody(AbstractDTO[T]):
     def decode_bytes(self, value: bytes) -> Any:
         """Decode the body of the request at hand."""
         require_json(self.asgi_connection.headers.get("content-type"))
+        require_shallow(value, self.asgi_connection.app.state.json_depth_limit)
         return decode_body(self.model_type, value)
 
     @classmethod

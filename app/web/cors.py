@@ -5,7 +5,11 @@ from app.web.asgi import ASGIApp, Message, Receive, Scope, Send
 from app.web.errors import send_error
 
 MAX_AGE_S = b"600"
-EXPOSED = b"x-request-id, openai-processing-ms, openai-version, retry-after, retry-after-ms, x-unavailable-tools"
+EXPOSED = (
+    b"x-request-id, openai-processing-ms, openai-version, openai-poll-after-ms, retry-after, retry-after-ms, "
+    b"x-ratelimit-limit-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-requests, "
+    b"x-ratelimit-remaining-tokens, x-ratelimit-reset-requests, x-ratelimit-reset-tokens, x-unavailable-tools"
+)
 METHODS = b"GET, POST, DELETE, OPTIONS"
 
 
