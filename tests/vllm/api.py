@@ -28,6 +28,10 @@ class Api(Server):
         """What a client is given as its base URL."""
         return f"{self.address}/v1"
 
+    def begin(self, engine: Engine) -> None:
+        """Start it, a second time on the port and the state that it had, and wait until it is ready."""
+        self.start(self.environment(engine), prepare.ROOT, START_WITHIN_S)
+
     def environment(self, engine: Engine) -> dict[str, str]:
         return {
             "ENVIRONMENT": "development",
@@ -42,8 +46,8 @@ class Api(Server):
 
 
 @contextlib.contextmanager
-def running_api(folder: Path, engine: Engine) -> Iterator[Api]:
+def running_api(folder: Path, engine: Engine, **settings: str) -> Iterator[Api]:
     api = Api(folder)
     with stopped_after(api, STOP_WITHIN_S):
-        api.start(api.environment(engine), prepare.ROOT, START_WITHIN_S)
+        api.start(api.environment(engine) | settings, prepare.ROOT, START_WITHIN_S)
         yield api

@@ -12,7 +12,7 @@ from openai.types.beta import Assistant
 
 from tests.vllm import prepare
 from tests.vllm.api import Api, running_api
-from tests.vllm.engine import MODEL, Engine, running_engine
+from tests.vllm.engine import MODEL, SMALL, Engine, running_engine
 from tests.vllm.lines import INSTRUCTIONS
 from tests.vllm.server import Server
 
@@ -98,3 +98,28 @@ def client(api: Api) -> Iterator[openai.OpenAI]:
 def assistant(client: openai.OpenAI) -> Assistant:
     """At temperature 0 it says the same to the same, through us or direct."""
     return client.beta.assistants.create(model=MODEL, instructions=INSTRUCTIONS, temperature=0)
+
+
+@pytest.fixture(scope="session")
+def small_engine(prepared: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """A second vLLM, with few places, for the tests that fill or kill it; they leave one that is ready."""
+    with running_engine(tmp_path_factory.mktemp("small_engine") / "vllm.log", SMALL) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def small_api(small_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    with running_api(tmp_path_factory.mktemp("small_api"), small_engine) as api:
+        yield api
+
+
+@pytest.fixture(scope="session")
+def small_client(small_api: Api) -> Iterator[openai.OpenAI]:
+    """A client of the API before the small engine."""
+    with openai.OpenAI(base_url=small_api.url, api_key=small_api.key, max_retries=0, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def small_assistant(small_client: openai.OpenAI) -> Assistant:
+    return small_client.beta.assistants.create(model=MODEL, instructions=INSTRUCTIONS, temperature=0)

@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import os
 import re
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +52,11 @@ FLAGS = (
     ("--shutdown-timeout", "10"),
 )
 
+# Two at work and two in its queue, then 503: vLLM's limit counts the running ones too.
+SMALL_SEATS = 2
+SMALL_LIMIT = 4
+SMALL = ("--max-num-seqs", str(SMALL_SEATS), "--max-num-queued-reqs", str(SMALL_LIMIT))
+
 
 class Engine(Server):
     """The model server; `extra` are more flags of `vllm serve`."""
@@ -89,10 +96,33 @@ class Engine(Server):
         """How many requests it is generating for."""
         return int(self.metric("vllm:num_requests_running"))
 
+    def waiting(self) -> int:
+        """How many requests it has accepted and not begun."""
+        return int(self.metric("vllm:num_requests_waiting"))
+
+    def refused(self) -> int:
+        """How many requests it has answered with 503 because its queue was full."""
+        return int(self.metric("vllm:admission_rejections_total"))
+
+    def begin(self) -> None:
+        """Start it, a second time on the port that it had, and wait until it is ready."""
+        self.start(ENVIRONMENT, prepare.ROOT, START_WITHIN_S)
+
+    def kill_core(self) -> None:
+        """SIGKILL the process that generates, as a kernel out of memory does; the server above it ends soon after."""
+        (core,) = self.children("VLLM::EngineCore")
+        os.kill(core, signal.SIGKILL)
+
+    def wait_until_gone(self, within_s: float) -> None:
+        """Wait until its server has ended, and leave none of its processes."""
+        if self.is_running():
+            self.wait(within_s)
+        self.kill()
+
     def wait_until_idle(self, within_s: float) -> float:
         """Wait until nothing is being generated or waits for it; answers how long that took."""
         began = time.monotonic()
-        while (busy := self.running() + int(self.metric("vllm:num_requests_waiting"))) > 0:
+        while (busy := self.running() + self.waiting()) > 0:
             elapsed = time.monotonic() - began
             assert elapsed < within_s, f"vLLM still works on {busy} requests after {elapsed:.1f} s"
             time.sleep(0.05)
@@ -103,5 +133,5 @@ class Engine(Server):
 def running_engine(log: Path, extra: tuple[str, ...] = ()) -> Iterator[Engine]:
     engine = Engine(log, extra)
     with stopped_after(engine, STOP_WITHIN_S):
-        engine.start(ENVIRONMENT, prepare.ROOT, START_WITHIN_S)
+        engine.begin()
         yield engine

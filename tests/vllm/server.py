@@ -100,6 +100,13 @@ class Server:
         if self._process is not None:
             self._process.send_signal(number)
 
+    def children(self, name: str) -> list[int]:
+        """The ids of its child processes that go by this name. Linux only, as vLLM is."""
+        assert self._process is not None, f"{self.name} was never started"
+        lists = Path(f"/proc/{self._process.pid}/task").glob("*/children")
+        ids = [int(word) for listed in lists for word in listed.read_text().split()]
+        return [number for number in ids if Path(f"/proc/{number}/cmdline").read_bytes().startswith(name.encode())]
+
     def wait(self, within_s: float) -> int:
         """Wait for its end; `subprocess.TimeoutExpired` if it does not come."""
         assert self._process is not None, f"{self.name} was never started"

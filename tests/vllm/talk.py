@@ -1,6 +1,7 @@
 """Short ways to say what the tests say often: ask vLLM itself, ask through our API, read an answer."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import openai
@@ -63,3 +64,20 @@ def answer_of(client: openai.OpenAI, run: Run) -> str:
     assert [message.role for message in messages] == ["assistant"]
     assert messages[0].status == "completed"
     return text_of(messages[0])
+
+
+def events_on(lines: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    """The events of a raw stream, by name, with their data; `done` too, which the SDK keeps to itself."""
+    name = ""
+    for line in lines:
+        field, _, value = line.partition(": ")
+        if field == "event":
+            name = value
+        if field == "data":
+            yield name, value if value == "[DONE]" else json.loads(value)
+
+
+def said_in(events: Sequence[tuple[str, Any]]) -> str:
+    """The text that the deltas of a raw stream add up to."""
+    deltas = [data["delta"]["content"] for name, data in events if name == "thread.message.delta"]
+    return "".join(part["text"]["value"] for content in deltas for part in content)
