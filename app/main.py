@@ -40,6 +40,7 @@ from app.web.body_limit import BodyLimit
 from app.web.cors import Cors
 from app.web.errors import EXCEPTION_HANDLERS
 from app.web.openapi import OpenApiController
+from app.web.options import Options, allowed_methods
 from app.web.pages.controller import PagesController
 from app.web.queries import after_event, metadata_filter, page_query
 
@@ -74,7 +75,7 @@ class Parts:
 def create_app(settings: Settings) -> ASGIApp:
     """Build the API. Nothing is opened until the server starts it."""
     parts = Parts()
-    return wrap(cast(ASGIApp, create_framework_app(settings, parts)), settings)
+    return wrap(create_framework_app(settings, parts), settings)
 
 
 def create_framework_app(settings: Settings, parts: Parts) -> Litestar:
@@ -106,8 +107,9 @@ def create_framework_app(settings: Settings, parts: Parts) -> Litestar:
     )
 
 
-def wrap(app: ASGIApp, settings: Settings) -> ASGIApp:
+def wrap(framework: Litestar, settings: Settings) -> ASGIApp:
     """Put the edge around the routes, outermost last."""
+    app: ASGIApp = Options(cast(ASGIApp, framework), allowed=allowed_methods(framework))
     app = BodyLimit(app, limit_bytes=settings.body_limit_bytes)
     app = Auth(app, api_key=settings.api_key)
     if settings.cors_origins:

@@ -14,7 +14,6 @@ import uvicorn
 from app.db.opening import open_database
 from app.main import Parts, create_framework_app, wrap
 from app.settings import Settings
-from app.web.asgi import ASGIApp
 from app.web.connection import Bounds, Connection
 
 BACKLOG = 2048
@@ -66,7 +65,7 @@ def serve(settings: Settings, *, on_started: Callable[[], None] = lambda: None) 
         connections=settings.connection_limit,
     )
     config = uvicorn.Config(
-        wrap(cast(ASGIApp, create_framework_app(settings, parts)), settings),
+        wrap(create_framework_app(settings, parts), settings),
         host=settings.api_host,
         port=settings.api_port,
         loop="uvloop",

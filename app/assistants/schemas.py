@@ -14,6 +14,7 @@ from app.assistants.tools import (
     ToolResources,
     shown_resources,
 )
+from app.kit.ids import id_pattern
 from app.kit.wire import STORABLE, Answer, Body, Metadata, Temperature, TopP
 
 Model = Annotated[str, Meta(min_length=1, max_length=256, pattern=STORABLE)]
@@ -21,6 +22,8 @@ Name = Annotated[str, Meta(max_length=256, pattern=STORABLE)]
 Description = Annotated[str, Meta(max_length=512, pattern=STORABLE)]
 Instructions = Annotated[str, Meta(max_length=256_000, pattern=STORABLE)]
 Tools = Annotated[list[Tool], Meta(max_length=128)]
+# Only told in the document: a pattern that refused here would not have the original's text, as require_id does.
+AssistantId = Annotated[str, Meta(extra_json_schema={"pattern": id_pattern("asst")})]
 
 
 class CreateAssistant(Body, kw_only=True, frozen=True):
@@ -45,7 +48,7 @@ class CreateAssistant(Body, kw_only=True, frozen=True):
 class UpdateAssistant(Body, kw_only=True, frozen=True):
     """Changes to an assistant: what is not sent stays."""
 
-    model: Model | UnsetType | None = UNSET
+    model: Model | UnsetType = UNSET
     name: Name | UnsetType | None = UNSET
     description: Description | UnsetType | None = UNSET
     instructions: Instructions | UnsetType | None = UNSET

@@ -8,7 +8,6 @@ from msgspec import Struct
 from app.assistants.repository import AssistantReader, AssistantWriter
 from app.assistants.schemas import Assistant, AssistantDeleted, CreateAssistant, UpdateAssistant, assistant_of
 from app.db.database import Database
-from app.errors import InvalidRequest
 from app.kit.clock import Clock
 from app.kit.ids import new_id
 from app.kit.pages import Page, PageQuery
@@ -47,12 +46,6 @@ class AssistantService:
     async def update(self, project_id: str, assistant_id: str, body: UpdateAssistant) -> Assistant:
         """Change what was sent."""
         values = columns_of(body)
-        if "model" in values and values["model"] is None:
-            raise InvalidRequest(
-                "Invalid type for 'model': expected a string, but got null instead.",
-                param="model",
-                code="invalid_type",
-            )
         row = await self._database.write(lambda tx: AssistantWriter(tx, project_id).change(assistant_id, values))
         return assistant_of(row)
 

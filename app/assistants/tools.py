@@ -98,7 +98,7 @@ class StaticChunkSize(Body, kw_only=True, frozen=True):
     """Chunk size and overlap, in tokens."""
 
     max_chunk_size_tokens: Annotated[int, Meta(ge=100, le=4096)]
-    chunk_overlap_tokens: Annotated[int, Meta(ge=0)]
+    chunk_overlap_tokens: Annotated[int, Meta(ge=0, le=2048)]
 
 
 class StaticChunking(Body, tag_field="type", tag="static", kw_only=True, frozen=True):

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 SUFFIX_LENGTH = 24
+# What an id begins with, by the name under which clients send it.
+ID_PREFIXES = {"assistant_id": "asst", "thread_id": "thread", "message_id": "msg", "run_id": "run", "step_id": "step"}
 _TIME_DIGITS = 8
 _RANDOM_DIGITS = SUFFIX_LENGTH - _TIME_DIGITS
 _RANDOM_SPACE = 62**_RANDOM_DIGITS
@@ -48,3 +50,8 @@ _SOURCE = IdSource()
 def new_id(prefix: str) -> str:
     """Return a new id of this process, for instance `new_id("msg")`."""
     return _SOURCE.new(prefix)
+
+
+def id_pattern(prefix: str) -> str:
+    """Return the regular expression of what is taken for an id of a kind, ours or another server's."""
+    return f"^{prefix}[A-Za-z0-9_-]*$"

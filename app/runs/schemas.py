@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from app.assistants.schemas import Instructions, Model
+from app.assistants.schemas import AssistantId, Instructions, Model
 from app.assistants.tools import (
     ReasoningEffort,
     ResponseFormat,
@@ -57,7 +57,7 @@ ToolChoice = Literal["none", "auto", "required"] | FunctionChoice | CodeInterpre
 class RunOptions(Body, kw_only=True, frozen=True):
     """What both ways of starting a run take. What is not sent is the assistant's."""
 
-    assistant_id: str | None = None
+    assistant_id: AssistantId | None = None
     model: Model | None = None
     instructions: Instructions | None = None
     tools: RunTools | None = None

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import Row
 
-from app.assistants.schemas import decode_metadata, decode_resources
+from app.assistants.schemas import AssistantId, decode_metadata, decode_resources
 from app.assistants.tools import NewToolResources, ShownToolResources, ToolResources, shown_resources
 from app.kit.wire import Answer, Body, Metadata
 from app.messages.schemas import CreateMessage
@@ -21,7 +21,7 @@ class CreateThread(Body, kw_only=True, frozen=True):
     messages: Annotated[list[CreateMessage], Meta(max_length=100_000)] | None = None
     tool_resources: NewToolResources | None = None
     metadata: Metadata | None = None
-    assistant_id: str | None = None
+    assistant_id: AssistantId | None = None
 
 
 class UpdateThread(Body, kw_only=True, frozen=True):

@@ -111,6 +111,16 @@ async def test_a_wrong_method(shared_api: Any, known: dict[str, str], route: Rou
         assert {name.strip() for name in answer.headers["allow"].split(",")} == taken | {"OPTIONS"}
 
 
+@on(ROUTES)
+async def test_options_are_answered_with_every_method_of_the_path(
+    shared_api: Any, known: dict[str, str], route: Route
+) -> None:
+    answer = await shared_api.request("OPTIONS", route.path.format(**known))
+    taken = {other.method for other in ROUTES if other.path == route.path}
+    assert answer.status_code == 204
+    assert {name.strip() for name in answer.headers["allow"].split(",")} == taken | {"OPTIONS"}
+
+
 NOT_QUITE_JSON = {
     "open": b"{",
     "comma": b'{"metadata":{},}',

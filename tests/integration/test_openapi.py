@@ -9,6 +9,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
 from app import __version__
+from app.kit.ids import ID_PREFIXES
 from tests.conformance.spec import SPEC_PATH
 from tests.fixtures.calls import completed_run, get, new_assistant, new_thread
 from tests.fixtures.routes import GUARDED, ROUTES, Route
@@ -154,6 +155,39 @@ async def test_an_operation_names_its_parameters(document: Document, route: Rout
 
 
 @every_route
+async def test_an_id_is_described_as_it_is_taken(document: Document, route: Route) -> None:
+    given = {found["name"]: found["schema"] for found in operation_of(document, route)["parameters"]}
+    for name in route.ids:
+        pattern = given[name]["pattern"]
+        assert re.search(pattern, f"{ID_PREFIXES[name]}_0VbgGT7zL58lXAFaIRf94xP3")
+        assert not any(re.search(pattern, wrong) for wrong in ("", "undefined", f"{ID_PREFIXES[name]}_é", "x_1"))
+
+
+async def test_every_query_parameter_that_is_read_is_described(document: Document) -> None:
+    threads = document["paths"]["/v1/threads"]["get"]["parameters"]
+    (metadata,) = (found for found in threads if found["name"] == "metadata")
+    assert (metadata["in"], metadata["style"], metadata["explode"]) == ("query", "deepObject", True)
+    events = document["paths"]["/v1/threads/{thread_id}/runs/{run_id}/events"]["get"]["parameters"]
+    assert {("query", "after"), ("header", "Last-Event-ID")} <= {(found["in"], found["name"]) for found in events}
+
+
+async def test_what_makes_an_object_leads_to_all_that_takes_its_id(document: Document) -> None:
+    def links(path: str, method: str) -> Document:
+        found: Document = document["paths"][path][method]["responses"]["200"].get("links", {})
+        return found
+
+    thread = {"thread_id": "$request.path.thread_id"}
+    made = links("/v1/threads/{thread_id}/messages", "post")
+    assert set(made) == {"getMessage", "modifyMessage", "deleteMessage"}
+    assert made["getMessage"]["parameters"] == thread | {"message_id": "$response.body#/id"}
+    steps = links("/v1/threads/{thread_id}/runs/{run_id}/steps", "get")
+    assert steps["getRunStep"]["parameters"]["step_id"] == "$response.body#/data/0/id"
+    both = links("/v1/threads/runs", "post")["getRun"]["parameters"]
+    assert both == {"thread_id": "$response.body#/thread_id", "run_id": "$response.body#/id"}
+    assert links("/v1/threads/{thread_id}", "get") == {}
+
+
+@every_route
 async def test_only_what_is_open_is_said_to_be(document: Document, route: Route) -> None:
     assert {"bearer", "apiKey"} == {name for way in document["security"] for name in way}
     operation = operation_of(document, route)
@@ -224,6 +258,9 @@ BODIES: list[tuple[str, Any, bool]] = [
     ("CreateMessage", {"role": "user"}, False),
     ("CreateRun", {"assistant_id": "asst_1", "response_format": "auto", "max_prompt_tokens": 256}, True),
     ("CreateRun", {"assistant_id": "asst_1", "max_prompt_tokens": 255}, False),
+    ("CreateRun", {"assistant_id": "thread_1"}, False),
+    ("CreateThread", {"assistant_id": "thread_1"}, False),
+    ("UpdateAssistant", {"model": None}, False),
     ("CreateRun", {"assistant_id": "asst_1", "tool_choice": "always"}, False),
     ("CreateRun", {"assistant_id": "asst_1", "tools": [{"type": "code_interpreter"}] * 21}, False),
 ]

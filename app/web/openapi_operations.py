@@ -1,0 +1,157 @@
+"""What an operation takes and answers, as /openapi.json tells it. Read from the handler: its path, hints and body."""
+
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from litestar import Response
+from litestar.handlers import HTTPRouteHandler
+from litestar.response import Stream
+
+from app.kit.ids import ID_PREFIXES, id_pattern
+from app.kit.pages import DEFAULT_LIMIT, MAX_LIMIT
+from app.web.auth import is_open
+from app.web.openapi_links import path_names
+
+Schema = dict[str, Any]
+
+ERRORS = {
+    400: "The request cannot be carried out as it stands; the message says why.",
+    401: "No key, or a wrong one.",
+    404: "No such object.",
+    413: "The body is too large.",
+    415: "The body is not JSON.",
+    429: "Too many runs are waiting; `Retry-After` says when to come back.",
+    500: "A fault of the server, which its log has under the answer's `x-request-id`.",
+    503: "The server cannot do this now; `Retry-After` says when to come back.",
+}
+HEADERS = {
+    "x-request-id": {
+        "schema": {"type": "string"},
+        "description": "Names this request in the server's log.",
+    },
+    "openai-processing-ms": {
+        "schema": {"type": "integer"},
+        "description": "Milliseconds until the answer began.",
+    },
+    "openai-version": {"schema": {"type": "string"}, "description": "The original's API version."},
+}
+# OpenAPI 3.1 has no word for one event of a stream; by custom the schema of an event stream is that of its events.
+EVENT = {
+    "type": "object",
+    "description": "One of the server-sent events that the answer consists of.",
+    "properties": {
+        "id": {"type": "string", "pattern": "^[0-9]+$", "description": "The event's number, where it has one."},
+        "event": {"type": "string", "minLength": 1, "description": "Its name; the last one is `done`."},
+        "data": {"type": "string", "minLength": 1, "description": "An object as JSON; `[DONE]` in the last one."},
+    },
+    "required": ["event", "data"],
+}
+
+CURSOR = {"type": "string", "pattern": "^[A-Za-z0-9_-]*$"}
+PAGE = (
+    (
+        "limit",
+        {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+        "How many objects.",
+    ),
+    ("order", {"type": "string", "enum": ["asc", "desc"], "default": "desc"}, "By time of creation."),
+    ("after", CURSOR, "Only objects after the one with this id, in the list's order."),
+    ("before", CURSOR, "Only objects before the one with this id, in the list's order."),
+)
+RUN_ID = (("run_id", {"type": "string", "pattern": f"^({id_pattern('run')[1:-1]})?$"}, "Only what this run made."),)
+EVENT_NUMBER = {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}
+AFTER_EVENT = (("after", EVENT_NUMBER, "Only events after the one with this number."),)
+METADATA = (
+    (
+        "metadata",
+        {"type": "object", "additionalProperties": {"type": "string"}},
+        "Only objects that have these pairs, each sent as `metadata[key]=value`.",
+    ),
+)
+# What a handler asks for, and the query parameters that it is made from.
+QUERIES = {"page_query": PAGE, "after_event": AFTER_EVENT, "metadata_filter": METADATA, "run_id": RUN_ID}
+
+
+def body_type(handler: HTTPRouteHandler) -> Any:
+    """Return the Struct that a handler's body is decoded into, if it has one."""
+    return _hints(handler).get("data")
+
+
+def answer_type(handler: HTTPRouteHandler) -> Any:
+    """Return T of `Response[T]`, also in `Response[T] | Stream`."""
+    for arm in _arms(_hints(handler)["return"]):
+        if get_origin(arm) is Response:
+            return get_args(arm)[0]
+    return None
+
+
+def parameters(path: str, handler: HTTPRouteHandler) -> list[Schema]:
+    """Describe what an operation takes in path, query and headers."""
+    in_path = path_names(path)
+    found = [_parameter("path", name, _path_schema(name), f"The {_noun(name)}'s id.") for name in in_path]
+    for asked, described in QUERIES.items():
+        if asked in _hints(handler) and asked not in in_path:
+            found += [_parameter("query", *one) for one in described]
+    if "after_event" in _hints(handler):
+        number = {"type": "string", "pattern": "^[0-9]{0,18}$"}
+        found.append(_parameter("header", "Last-Event-ID", number, "The same as `after`, which goes before it."))
+    return found
+
+
+def responses(
+    path: str, handler: HTTPRouteHandler, schemas: dict[Any, Schema], error_schema: Schema
+) -> dict[str, Schema]:
+    """Describe what an operation answers, by status."""
+    answer = answer_type(handler)
+    content = {"application/json": {"schema": schemas[answer]}} if answer is not None else {}
+    if _streams(handler):
+        content["text/event-stream"] = {"schema": EVENT}
+    found = {"200": {"description": "The answer.", "headers": HEADERS, "content": content}}
+    for status in _statuses(path, handler):
+        error = {"application/json": {"schema": error_schema}}
+        found[str(status)] = {"description": ERRORS[status], "headers": HEADERS, "content": error}
+    if path == "/health/ready":
+        found["503"] = found["200"] | {"description": "One of them cannot."}
+    return found
+
+
+def _statuses(path: str, handler: HTTPRouteHandler) -> list[int]:
+    if is_open(path):
+        return [500]
+    statuses = {401, 500, 503}
+    if "{" in path or body_type(handler) is not None:
+        statuses |= {400, 404}
+    if QUERIES.keys() & _hints(handler).keys():
+        statuses.add(400)
+    if body_type(handler) is not None:
+        statuses |= {413, 415}
+    if _streams(handler):
+        statuses.add(429)
+    return sorted(statuses)
+
+
+def _parameter(where: str, name: str, schema: Schema, text: str) -> Schema:
+    found = {"name": name, "in": where, "required": where == "path", "schema": schema, "description": text}
+    return found | {"style": "deepObject", "explode": True} if schema["type"] == "object" else found
+
+
+def _path_schema(name: str) -> Schema:
+    if name in ID_PREFIXES:
+        return {"type": "string", "pattern": id_pattern(ID_PREFIXES[name])}
+    return {"type": "string", "minLength": 1}
+
+
+def _noun(name: str) -> str:
+    return name.removesuffix("_id").replace("_", " ")
+
+
+def _hints(handler: HTTPRouteHandler) -> dict[str, Any]:
+    return get_type_hints(handler.fn)
+
+
+def _streams(handler: HTTPRouteHandler) -> bool:
+    return Stream in _arms(_hints(handler)["return"])
+
+
+def _arms(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
