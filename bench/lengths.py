@@ -15,6 +15,9 @@ from bench.table import Row, side_by_side
 LENGTHS = (10, 100, 1_000, 10_000)
 SIZES = (100, 10_000, 100_000)
 REPEATS = 200
+ROUNDS = 100
+FITTING = 560  # messages that fill the stand-in's window of 8,192 tokens
+OFFERED = (Settings().context_messages, 1_000)  # the second is more than fits
 QUESTION = {"role": "user", "content": SHORT}
 
 
@@ -25,23 +28,7 @@ async def starts(seconds: float) -> list[Row]:
     server is asked with what the API shows it. Every round visits all lengths: a noisy moment strikes all of them.
     """
     del seconds
-    threads = thread_ids(LENGTHS)
-    seen: dict[str, list[tuple[float, ...]]] = {thread: [] for thread in threads}
-    with rig() as servers:
-        await asyncio.to_thread(fill_threads, servers.database, LENGTHS, 0)
-        for thread in threads:
-            await asyncio.to_thread(fill_messages, servers.database, thread)
-        async with Client(servers) as client:
-            assistant = await client.assistant()
-            for _ in range(REPEATS):
-                for thread, length in zip(threads, LENGTHS, strict=True):
-                    seen[thread].append(await _start(client, assistant, thread, _shown(length)))
-    bare, first, created = zip(*map(_medians_ms, seen.values()), strict=True)
-    where = f"on a thread of {_spelled(LENGTHS)}"
-    return [
-        Row(f"run {where}: first token", side_by_side(first), side_by_side(bare)),
-        Row(f"run {where}: answer to its creation", side_by_side(created)),
-    ]
+    return [row for offered in OFFERED for row in await _starts(offered)]
 
 
 async def growth(seconds: float, *, threads: int) -> list[Row]:
@@ -71,6 +58,26 @@ async def growth(seconds: float, *, threads: int) -> list[Row]:
     ]
 
 
+async def _starts(offered: int) -> list[Row]:
+    threads = thread_ids(LENGTHS)
+    seen: dict[str, list[tuple[float, ...]]] = {thread: [] for thread in threads}
+    with rig(CONTEXT_MESSAGES=str(offered)) as servers:
+        await asyncio.to_thread(fill_threads, servers.database, LENGTHS, 0)
+        for thread in threads:
+            await asyncio.to_thread(fill_messages, servers.database, thread)
+        async with Client(servers) as client:
+            assistant = await client.assistant()
+            for _ in range(ROUNDS):
+                for thread, length in zip(threads, LENGTHS, strict=True):
+                    seen[thread].append(await _start(client, assistant, thread, _shown(length, offered)))
+    bare, first, created = zip(*map(_medians_ms, seen.values()), strict=True)
+    run = f"run at {_spelled(LENGTHS)}, the newest {offered:,} offered"
+    return [
+        Row(f"{run}: first token", side_by_side(first), side_by_side(bare)),
+        Row(f"{run}: its creation", side_by_side(created)),
+    ]
+
+
 async def _start(client: Client, assistant: str, thread: str, history: Sequence[Body]) -> tuple[float, float, float]:
     """Return seconds to the first token of the bare server and of a run, and to the answer that a run is created."""
     bare = await client.direct(SHORT, history)
@@ -91,9 +98,9 @@ async def _asked(client: Client, thread: str) -> AsyncIterator[None]:
         await client.delete(f"{path}/{message['id']}")
 
 
-def _shown(length: int) -> list[Body]:
+def _shown(length: int, offered: int) -> list[Body]:
     """Return what the model is shown of a thread beside a question: its newest messages."""
-    oldest = max(1, length - Settings().context_messages + 2)
+    oldest = max(1, length - min(offered, FITTING) + 2)
     return [{"role": role_at(position), "content": SAID} for position in range(oldest, length + 1)]
 
 

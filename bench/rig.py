@@ -37,16 +37,17 @@ class Rig(Struct, frozen=True):
 
 
 @contextmanager
-def rig(*, token_ms: float = 0, database: Path | None = None) -> Iterator[Rig]:
-    """Start both servers; the stand-in waits `token_ms` between tokens."""
+def rig(*, token_ms: float = 0, **settings: str) -> Iterator[Rig]:
+    """Start both servers, the API with further settings; the stand-in waits `token_ms` between tokens."""
     with tempfile.TemporaryDirectory(prefix="sovereign-bench-") as name:
         folder = Path(name)
-        file = database or folder / "sovereign_assistant.db"
+        file = folder / "sovereign_assistant.db"
         env = {
             "API_KEY": API_KEY,
             "DATABASE_URL": f"sqlite:///{file}",
             "RUN_CONCURRENCY": "256",
             "LOG_LEVEL": "WARNING",
+            **settings,
         }
         with (
             stand_in(folder / "standin.log", "--model", MODEL, "--token-ms", str(token_ms)) as model,
