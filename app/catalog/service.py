@@ -38,18 +38,23 @@ class Catalog:
         self._context_window = context_window
         self._refuse_stand_in = refuse_stand_in
         self._listed: list[ServedModel] = []
-        self._listed_until = 0.0
+        self._listed_at: float | None = None
         self._asking = asyncio.Lock()
 
-    async def served(self) -> list[ServedModel]:
-        """Return what the model server serves. Raises ModelFailure."""
+    @property
+    def was_reached(self) -> bool:
+        """Tell whether the model server has served anything since this process began."""
+        return self._listed_at is not None
+
+    async def served(self, kept_s: float = LISTING_KEPT_S) -> list[ServedModel]:
+        """Return what the model server serves, as it said at most `kept_s` seconds ago. Raises ModelFailure."""
         async with self._asking:
-            if self._clock.monotonic() >= self._listed_until:
+            if self._listed_at is None or self._clock.monotonic() >= self._listed_at + kept_s:
                 answer = await self._client.models()
                 if self._refuse_stand_in and any(model.owned_by == STAND_IN_OWNER for model in answer.data):
                     raise ModelBroke(STAND_IN_REFUSED)
                 self._listed = answer.data
-                self._listed_until = self._clock.monotonic() + LISTING_KEPT_S
+                self._listed_at = self._clock.monotonic()
             return self._listed
 
     async def default_model(self) -> str:

@@ -22,19 +22,18 @@ from app.engine.events import (
 )
 from app.engine.journal import Journal, LostRun
 from app.engine.loop import run_turn
-from app.engine.policy import EarlyEnd, closing, pause_before_retry, room_for, spent_budget, what_to_ask
+from app.engine.policy import EarlyEnd, closing, pause_before_retry, poll_after_ms, room_for, spent_budget, what_to_ask
 from app.engine.prompt import BudgetTooSmall, Conversation, Prompt, Prompter, Upstream
 from app.engine.recorder import Flusher, Recorder
-from app.engine.slots import Slots
+from app.engine.slots import QUEUE_FULL_RETRY_S, Places, Slots
 from app.engine.turn import Stamped, Turn, TurnSpec
-from app.errors import RateLimited, Unavailable
+from app.errors import Unavailable
 from app.inference.failures import ModelFailure, PromptTooLong
 from app.kit.clock import Clock
 from app.kit.tasks import TaskOwner
 
 log = logging.getLogger(__name__)
 
-QUEUE_FULL_RETRY_S = 5
 LAST_WORDS_TIMEOUT_S = 5.0
 ACCEPTANCE_POLL_S = 0.01
 PROMPT_TRIES = 3
@@ -53,9 +52,10 @@ class Models(Protocol):
 class Place:
     """A reserved place, to be used once a run is committed. `starts` tells that it comes with a slot."""
 
-    def __init__(self, executor: "Executor", *, starts: bool) -> None:
+    def __init__(self, executor: "Executor", project_id: str, *, starts: bool) -> None:
         self.starts = starts
         self._executor = executor
+        self._project_id = project_id
         self._held = True
 
     def submit(self, spec: TurnSpec, accepted: list[Stamped]) -> Topic:
@@ -69,8 +69,9 @@ class Place:
         if self._held:
             self._held = False
             self._executor.reserved -= 1
+            self._executor.places.leave(self._project_id)
             if self.starts:
-                self._executor.slots.give()
+                self._executor.slots.give(self._project_id)
 
 
 class Executor:
@@ -94,7 +95,8 @@ class Executor:
         self._bus = bus
         self._clock = clock
         self.slots = Slots(concurrency)
-        self._limit = concurrency + queue_limit
+        self.places = Places(concurrency + queue_limit)
+        self._concurrency = concurrency
         self._conversation = conversation
         self._owner = TaskOwner()
         self._prompter = Prompter(conversation, context_messages, self._keep_counts)
@@ -104,22 +106,22 @@ class Executor:
         self._stopping = False
         self.reserved = 0
 
-    def reserve(self) -> Place:
+    def reserve(self, project_id: str) -> Place:
         """Take a place for a run that is about to be committed. Raises RateLimited when the queue is full."""
         if self._stopping:
             raise Unavailable("The server is stopping. Try again in a moment.", retry_after_s=QUEUE_FULL_RETRY_S)
-        if len(self._running) + self.reserved >= self._limit:
-            raise RateLimited(
-                "Rate limit reached: too many runs are waiting for the model. Try again in a few seconds.",
-                code="rate_limit_exceeded",
-                retry_after_s=QUEUE_FULL_RETRY_S,
-            )
+        self.places.enter(project_id)
         self.reserved += 1
-        return Place(self, starts=self.slots.try_take())
+        return Place(self, project_id, starts=self.slots.try_take(project_id))
 
     def resume(self, spec: TurnSpec, journalled: list[Stamped]) -> None:
         """Take up a run that a stopped process left behind, whatever the length of the queue."""
+        self.places.enter_whatever(spec.project_id)
         self.carry_out(spec, journalled, has_slot=False)
+
+    def poll_after_ms(self) -> int:
+        """Return after how many milliseconds it is worth asking for a run's state again."""
+        return poll_after_ms(self.places.taken, self._concurrency)
 
     def carry_out(self, spec: TurnSpec, journalled: list[Stamped], *, has_slot: bool) -> Topic:
         """Start the task of a run whose events so far are these."""
@@ -129,19 +131,20 @@ class Executor:
             self._owner.start(self._flusher.run(), name="text flusher")
         task = self._owner.start(self._until_over(turn, topic, has_slot), name=f"run {spec.run_id}")
         self._running[spec.run_id] = task
-        task.add_done_callback(lambda over: self._over(spec.run_id, over, topic))
+        task.add_done_callback(lambda over: self._over(spec, over, topic))
         return topic
 
     def topic(self, run_id: str) -> Topic | None:
         """Return where a run's events are told, None when no task carries it out."""
         return self._bus.topic(run_id)
 
-    def _over(self, run_id: str, task: "asyncio.Task[Any]", topic: Topic) -> None:
+    def _over(self, spec: TurnSpec, over: "asyncio.Task[Any]", topic: Topic) -> None:
         topic.end()
-        if self._running.get(run_id) is task:  # outputs may have come before the task that asked for them was over
-            del self._running[run_id]
-            self._cancelled.discard(run_id)
-            self._bus.close(run_id)
+        self.places.leave(spec.project_id)
+        if self._running.get(spec.run_id) is over:  # outputs may have come before the task that asked for them was over
+            del self._running[spec.run_id]
+            self._cancelled.discard(spec.run_id)
+            self._bus.close(spec.run_id)
 
     def abandon(self, run_id: str) -> None:
         """Stop a run whose thread was deleted: nothing of it is kept, and the model server is freed."""
@@ -199,7 +202,7 @@ class Executor:
         async with asyncio.timeout(left_s):
             for attempt in count(1):
                 if not has_slot:
-                    await self.slots.take()
+                    await self.slots.take(turn.spec.project_id)
                 try:
                     if turn.status == "queued":
                         await recorder.record((TurnStarted(at=self._clock.now()),))
@@ -211,7 +214,7 @@ class Executor:
                         raise
                     await recorder.record((TurnRequeued(at=self._clock.now()),))
                 finally:
-                    self.slots.give()
+                    self.slots.give(turn.spec.project_id)
                 has_slot = False
                 await asyncio.sleep(pause_s)
 

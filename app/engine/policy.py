@@ -23,6 +23,9 @@ RETRY_MOST_S = 4.0
 BUSY_ATTEMPTS = 4
 BROKE_ATTEMPTS = 2
 
+POLL_AFTER_MS = 500
+POLL_AFTER_MOST_MS = 5_000
+
 EarlyEnd = TurnFailed | TurnExpired | TurnCancelled
 
 
@@ -41,6 +44,11 @@ def pause_before_retry(failure: ModelFailure, attempt: int) -> float | None:
             return pause_s if attempt < BROKE_ATTEMPTS else None
         case _:
             return None
+
+
+def poll_after_ms(turns: int, slots: int) -> int:
+    """Return how long a poller does well to wait: longer, the more turns wait for each slot."""
+    return min(POLL_AFTER_MS * max(1, -(-turns // slots)), POLL_AFTER_MOST_MS)
 
 
 def closing(turn: Turn, reason: MessageCut, end: EarlyEnd) -> tuple[TurnEvent, ...]:

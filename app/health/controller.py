@@ -27,7 +27,7 @@ class HealthController(Controller):
 
     @get("/ready", operation_id="getReadiness")
     async def ready(self, health: NamedDependency[HealthService]) -> Response[Readiness]:
-        """Tell whether database and model server can be used: 200, or 503 while one of them cannot."""
+        """Tell whether database and model server can be used: 200, or 503 with which of them loads or is away."""
         readiness = await health.readiness()
         if readiness.status == "ready":
             return Response(readiness)

@@ -4,7 +4,8 @@ from typing import Literal
 
 from app.kit.wire import Answer
 
-Check = Literal["ok", "unavailable"]
+State = Literal["ok", "loading", "unavailable"]
+Status = Literal["ready", "loading", "unavailable"]
 
 
 class Health(Answer, kw_only=True, frozen=True):
@@ -16,14 +17,15 @@ class Health(Answer, kw_only=True, frozen=True):
 
 
 class Checks(Answer, kw_only=True, frozen=True):
-    """What the server needs, one by one."""
+    """What the server needs, one by one. A model server is `loading` until it has served a model once."""
 
-    database: Check
-    model: Check
+    database: State
+    model: State
 
 
 class Readiness(Answer, kw_only=True, frozen=True):
-    """Whether runs can be carried out now."""
+    """Whether runs can be carried out now; `message` says why not."""
 
-    status: Literal["ready", "unavailable"]
+    status: Status
     checks: Checks
+    message: str | None

@@ -7,10 +7,11 @@ from app import __version__
 from app.catalog.service import Catalog
 from app.db.database import Database, probe
 from app.errors import ApiError
-from app.health.schemas import Check, Checks, Health, Readiness
-from app.inference.failures import ModelFailure
+from app.health.schemas import Checks, Health, Readiness, State, Status
+from app.inference.failures import ModelBusy, ModelFailure, ModelUnreachable
 
 CHECK_TIMEOUT_S = 6.0
+MODEL_CHECK_KEPT_S = 1.0
 
 
 class HealthService:
@@ -26,10 +27,15 @@ class HealthService:
 
     async def readiness(self) -> Readiness:
         """Ask database and model server."""
-        checks = Checks(database=await self._check_database(), model=await self._check_model())
-        return Readiness(status="ready" if checks.database == checks.model == "ok" else "unavailable", checks=checks)
+        database, (model, message) = await asyncio.gather(self._check_database(), self._check_model())
+        if database != "ok":
+            message = "The database cannot be read."
+        checks = Checks(database=database, model=model)
+        states = {database, model}
+        status: Status = "ready" if states == {"ok"} else "unavailable" if "unavailable" in states else "loading"
+        return Readiness(status=status, checks=checks, message=message)
 
-    async def _check_database(self) -> Check:
+    async def _check_database(self) -> State:
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_S):
                 await self._database.read(probe)
@@ -37,9 +43,18 @@ class HealthService:
             return "unavailable"
         return "ok"
 
-    async def _check_model(self) -> Check:
+    async def _check_model(self) -> tuple[State, str | None]:
+        """Tell how the model server is. A server that loads refuses connections, as vLLM does, or answers 503."""
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_S):
-                return "ok" if await self._catalog.served() else "unavailable"
-        except (ModelFailure, TimeoutError):
-            return "unavailable"
+                if await self._catalog.served(kept_s=MODEL_CHECK_KEPT_S):
+                    return "ok", None
+        except ModelBusy as failure:
+            return "loading", failure.message
+        except ModelUnreachable as failure:
+            return ("unavailable" if self._catalog.was_reached else "loading"), failure.message
+        except ModelFailure as failure:
+            return "unavailable", failure.message
+        except TimeoutError:
+            return "unavailable", "The model server did not answer in time."
+        return "loading", "The model server serves no model yet."

@@ -72,7 +72,7 @@ class RunsController(Controller):
     ) -> Response[Run]:
         """Retrieve a run."""
         _require_ids(thread_id, run_id)
-        return Response(await runs.retrieve(project_id, thread_id, run_id))
+        return _paced(runs, await runs.retrieve(project_id, thread_id, run_id))
 
     @post(
         "/{thread_id:str}/runs/{run_id:str}",
@@ -121,7 +121,7 @@ class RunsController(Controller):
     ) -> Response[Run]:
         """Stop a run that has not ended. What it has answered so far is kept as an incomplete message."""
         _require_ids(thread_id, run_id)
-        return Response(await runs.cancel(project_id, thread_id, run_id))
+        return _paced(runs, await runs.cancel(project_id, thread_id, run_id))
 
     @get("/{thread_id:str}/runs/{run_id:str}/events", operation_id="streamRunEvents")
     async def events(
@@ -170,7 +170,14 @@ def _answer(runs: RunService, started: StartedRun, *, stream: bool | None) -> Re
     headers = {"x-unavailable-tools": ", ".join(missing)} if missing else {}
     if stream:
         return event_stream(runs.stream(started), headers)
-    return Response(started.run, headers=headers)
+    return _paced(runs, started.run, headers)
+
+
+def _paced(runs: RunService, run: Run, headers: dict[str, str] | None = None) -> Response[Run]:
+    """Answer with a run; while it goes on, the header that SDKs read tells pollers when to come back."""
+    after_ms = runs.poll_after_ms(run)
+    paced = {} if after_ms is None else {"openai-poll-after-ms": str(after_ms)}
+    return Response(run, headers=(headers or {}) | paced)
 
 
 def _require_ids(thread_id: str, run_id: str) -> None:

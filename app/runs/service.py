@@ -80,7 +80,7 @@ class RunService:
         def accept(tx: WriteTx, starts: bool) -> Acceptance:
             return RunWriter(tx, project_id).accept(thread_id, wanted, messages, at, starts=starts)
 
-        return await self._start(accept)
+        return await self._start(project_id, accept)
 
     async def create_with_thread(self, project_id: str, body: CreateThreadAndRun) -> StartedRun:
         """Create a thread and accept a run over it, in one transaction."""
@@ -93,7 +93,7 @@ class RunService:
             made[:] = [thread]
             return RunWriter(tx, project_id).accept(thread.id, wanted, [], at, starts=starts)
 
-        started = await self._start(accept)
+        started = await self._start(project_id, accept)
         return replace(started, thread=made[0])
 
     async def submit_outputs(self, project_id: str, thread_id: str, run_id: str, body: SubmitOutputs) -> StartedRun:
@@ -103,7 +103,7 @@ class RunService:
         def submit(tx: WriteTx, starts: bool) -> Acceptance:
             return RunWriter(tx, project_id).submit(thread_id, run_id, body.tool_outputs, at, starts=starts)
 
-        started = await self._start(submit)
+        started = await self._start(project_id, submit)
         newest = next(stamped.seq for stamped in reversed(started.past) if isinstance(stamped.event, OutputsSubmitted))
         return replace(started, seen=newest - 1)
 
@@ -120,18 +120,22 @@ class RunService:
             raise InvalidRequest(f"Cannot cancel run with status '{run.status}'.")
         return replace(run, status="cancelling", cancelled_at=None, usage=None, expires_at=row.expires_at)
 
-    async def _start(self, accept: Accept) -> StartedRun:
+    async def _start(self, project_id: str, accept: Accept) -> StartedRun:
         """Commit a run, then submit it. Shielded: a caller that goes away leaves no run that nobody carries out."""
-        return await asyncio.shield(self._commit_and_submit(accept))
+        return await asyncio.shield(self._commit_and_submit(project_id, accept))
 
-    async def _commit_and_submit(self, accept: Accept) -> StartedRun:
-        place = self._executor.reserve()
+    async def _commit_and_submit(self, project_id: str, accept: Accept) -> StartedRun:
+        place = self._executor.reserve(project_id)
         try:
             row, past = await self._database.write(lambda tx: accept(tx, place.starts))
             topic = place.submit(spec_of(row), past)
             return StartedRun(run=as_created(run_of(row)), topic=topic, past=past)
         finally:
             place.release()
+
+    def poll_after_ms(self, run: Run) -> int | None:
+        """Return after how many milliseconds it is worth asking for a run again, None when it has ended."""
+        return None if run.status in ENDED else self._executor.poll_after_ms()
 
     async def stream(self, started: StartedRun) -> AsyncGenerator[bytes, None]:
         """Render a started run's events as they happen."""

@@ -56,7 +56,7 @@ async def row_of(node: Node, thread: str, run: str) -> Row[Any]:
 
 async def accepted(node: Node, thread: str, body: CreateRun) -> tuple[Any, Any, Any]:
     """Commit a run, with the slot it starts in, as the service does before it submits it."""
-    place = node.executor.reserve()
+    place = node.executor.reserve(DEFAULT_PROJECT)
     row, past = await node.store.write(
         lambda tx: RunWriter(tx, DEFAULT_PROJECT).accept(
             thread, input_of(body, 600), [], CLOCK.now(), starts=place.starts
@@ -73,7 +73,7 @@ async def test_a_run_that_is_cancelled_before_its_task_has_begun_is_cancelled_an
         place.submit(spec_of(row), past)
         assert await node.executor.cancel(row.id)
         assert (await row_of(node, thread, row.id)).status == "cancelled"
-        assert node.executor.slots.try_take()
+        assert node.executor.slots.try_take(DEFAULT_PROJECT)
 
 
 async def test_a_run_whose_thread_is_deleted_before_its_task_has_begun_gives_its_slot_back(sqlite_url: str) -> None:
@@ -83,7 +83,7 @@ async def test_a_run_whose_thread_is_deleted_before_its_task_has_begun_gives_its
         node.executor.abandon(row.id)
         await node.calm()
         assert node.executor.topic(row.id) is None
-        assert node.executor.slots.try_take()
+        assert node.executor.slots.try_take(DEFAULT_PROJECT)
 
 
 async def test_outputs_that_come_before_the_task_that_asked_for_them_is_over_are_taken_and_both_streams_end(

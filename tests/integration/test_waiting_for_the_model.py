@@ -246,3 +246,23 @@ async def test_an_engine_that_dies_before_the_first_token_is_asked_again(scripte
     run, _ = await run_of(scripted, dies)
     assert run["status"] == "completed"
     assert scripted.asked[0] == scripted.asked[1]
+
+
+async def test_pollers_are_told_when_to_ask_again_and_to_ask_less_often_while_the_queue_grows(
+    conformance: Any, database_url: str
+) -> None:
+    async with served(conformance, DATABASE_URL=database_url, MODEL_URL=refusing_url(), RUN_CONCURRENCY="2") as on:
+        api = on.client
+        assistant = await new_assistant(api, model=MODEL)
+        waits = []
+        for _ in range(5):
+            path = f"/v1/threads/{await new_thread(api, 'x')}/runs"
+            created = await api.post(path, json={"assistant_id": assistant})
+            again = await api.get(f"{path}/{created.json()['id']}")
+            assert created.headers["openai-poll-after-ms"] == again.headers["openai-poll-after-ms"]
+            waits.append(int(again.headers["openai-poll-after-ms"]))
+        cancelled = await api.post(f"{path}/{created.json()['id']}/cancel")
+        assert "openai-poll-after-ms" in cancelled.headers
+        over = await api.get(f"{path}/{created.json()['id']}")
+        assert (over.json()["status"], "openai-poll-after-ms" in over.headers) == ("cancelled", False)
+    assert waits == [500, 500, 1000, 1000, 1500]

@@ -85,7 +85,7 @@ class Rig:
     async def start(self, thread_id: str | None = None, **options: Any) -> tuple[Accepted, Topic]:
         """Accept a run and hand it to the executor, as the service of runs does."""
         thread_id = thread_id or await self.thread()
-        place = self.executor.reserve()
+        place = self.executor.reserve(DEFAULT_PROJECT)
         try:
             accepted = await self.accept(thread_id, starts=place.starts, **options)
             return accepted, place.submit(accepted.spec, accepted.past)

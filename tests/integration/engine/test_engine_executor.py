@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from app.db.database import Database
 from app.db.sqlite import SqliteDatabase
+from app.db.tables import DEFAULT_PROJECT
 from app.engine.context import Past
 from app.engine.events import TextAdded
 from app.engine.executor import INTERNAL_FAULT
@@ -178,15 +179,15 @@ async def test_past_the_queue_a_run_is_refused_until_one_ends(sqlite: SqliteData
 
 async def test_places_that_are_held_count_before_their_runs_are_committed(sqlite: SqliteDatabase) -> None:
     async with engine(sqlite, concurrency=1, queue_limit=1) as rig:
-        held = [rig.executor.reserve() for _ in range(2)]
+        held = [rig.executor.reserve(DEFAULT_PROJECT) for _ in range(2)]
         assert [place.starts for place in held] == [True, False]
         with pytest.raises(RateLimited):
-            rig.executor.reserve()
+            rig.executor.reserve(DEFAULT_PROJECT)
         held[0].release()
         held[0].release()
-        assert rig.executor.reserve().starts
+        assert rig.executor.reserve(DEFAULT_PROJECT).starts
         with pytest.raises(RateLimited):
-            rig.executor.reserve()
+            rig.executor.reserve(DEFAULT_PROJECT)
 
 
 async def test_a_run_that_waits_past_its_time_expires_in_the_queue(sqlite: SqliteDatabase) -> None:
@@ -328,7 +329,7 @@ async def test_deleting_a_thread_frees_the_model_server_at_once_and_leaves_nothi
             await over(topic)
             assert [await rig.rows(of, run) for of in (MESSAGES, STEPS, EVENTS)] == [[], [], []]
             assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
-            assert rig.executor.reserve().starts, "its slot is free"
+            assert rig.executor.reserve(DEFAULT_PROJECT).starts, "its slot is free"
         await client.close()
 
 
@@ -365,4 +366,4 @@ async def test_a_stopping_executor_takes_no_run(sqlite: SqliteDatabase) -> None:
     async with engine(sqlite) as rig:
         await rig.executor.stop(0)
         with pytest.raises(Unavailable, match="stopping"):
-            rig.executor.reserve()
+            rig.executor.reserve(DEFAULT_PROJECT)

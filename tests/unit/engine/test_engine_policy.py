@@ -24,7 +24,7 @@ from app.engine.events import (
     TurnQueued,
     TurnStarted,
 )
-from app.engine.policy import EarlyEnd, closing, pause_before_retry, what_to_ask
+from app.engine.policy import EarlyEnd, closing, pause_before_retry, poll_after_ms, what_to_ask
 from app.engine.turn import Turn, TurnSpec
 from app.inference.failures import (
     ModelBroke,
@@ -139,3 +139,10 @@ def test_a_budget_over_the_window_is_left_to_the_window(window: int | None, aske
 
 def test_a_budget_that_is_spent_is_told_as_such() -> None:
     assert what_to_ask(turn_after(SUBMITTED, max_completion_tokens=40), 2048).max_completion_tokens == 0
+
+
+@pytest.mark.parametrize(
+    ("turns", "after_ms"), [(0, 500), (1, 500), (8, 500), (9, 1000), (16, 1000), (17, 1500), (72, 4500), (500, 5000)]
+)
+def test_pollers_wait_longer_the_more_turns_wait_for_each_slot(turns: int, after_ms: int) -> None:
+    assert poll_after_ms(turns, 8) == after_ms
