@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 PING = b": ping\n\n"
 DONE = b"event: done\ndata: [DONE]\n\n"
 MEDIA_TYPE = "text/event-stream"  # the framework adds the charset
-HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 
 def frame(name: bytes, data: bytes) -> bytes:

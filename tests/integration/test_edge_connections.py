@@ -24,24 +24,25 @@ TEXT = "é" * 250_000
 
 
 @pytest.fixture(scope="module")
-def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give where the servers keep their files: the API's log is called `log`."""
+    return tmp_path_factory.mktemp("edge")
+
+
+@pytest.fixture(scope="module")
+def edge(folder: Path) -> Iterator[str]:
     """Give the URL of an API with little patience, and a model that says more than the kernel's buffers hold."""
-    folder = tmp_path_factory.mktemp("edge")
-    with stand_in(folder / "standin", "--token-ms", "0", "--max-model-len", "100000") as model_url:
-        yield from impatient_api(folder, model_url)
-
-
-def impatient_api(folder: Path, model_url: str) -> Iterator[str]:
-    """Run it."""
     env = {
         "API_KEY": API_KEY,
         "DATABASE_URL": f"sqlite:///{folder}/sovereign_assistant.db",
-        "MODEL_URL": model_url,
         "CLIENT_TIMEOUT_S": str(CLIENT_TIMEOUT_S),
         "KEEP_ALIVE_S": str(KEEP_ALIVE_S),
         "CONNECTION_LIMIT": str(CONNECTIONS),
     }
-    with api_process(folder / "log", env) as (url, _):
+    with (
+        stand_in(folder / "standin", "--token-ms", "0", "--max-model-len", "100000") as model_url,
+        api_process(folder / "log", {**env, "MODEL_URL": model_url}) as (url, _),
+    ):
         yield url
     assert "Traceback" not in (folder / "log").read_text()
 
@@ -185,6 +186,12 @@ def test_far_too_many_are_closed_at_once(edge: str) -> None:
         assert clients[-1].cut_off_after() < CLIENT_TIMEOUT_S / 2
         clients[-2].send(LIST)
         assert clients[-2].answer().status == 503
+
+
+def test_nobody_chooses_an_address_of_their_own(edge: str, folder: Path) -> None:
+    answer = exchange(edge, request("GET", "/v1/assistants?limit=1", "X-Forwarded-For: 198.51.100.1"))
+    [line] = [line for line in (folder / "log").read_text().splitlines() if answer.headers["x-request-id"] in line]
+    assert json.loads(line)["address"] == "127.0.0.1"
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ async def test_a_replay_tells_what_the_live_stream_told(rooms: Any) -> None:
     run = told(live)[-1][1]
     answer = await replayed(rooms, run)
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
-    assert answer.headers["cache-control"] == "no-cache"
+    assert answer.headers["cache-control"] == "no-store"
     assert unnumbered(parse(answer.content)) == unnumbered(parse(live.content))
     assert (await replayed(rooms, run)).content == answer.content
 

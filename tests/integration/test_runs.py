@@ -174,7 +174,7 @@ async def test_a_stream_tells_what_is_then_stored(rooms: Any, both: bool) -> Non
         thread = await new_thread(rooms, message["content"])
         answer = await rooms.post(f"/v1/threads/{thread}/runs", json={"assistant_id": assistant, "stream": True})
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
-    assert answer.headers["cache-control"] == "no-cache"
+    assert answer.headers["cache-control"] == "no-store"
     events = parse(answer.content)
     assert without_repeats([event.event for event in events]) == ["thread.created"] * both + PLAIN_RUN
     told = {event.event: json.loads(event.data) for event in events[:-1]}
