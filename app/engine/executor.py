@@ -5,6 +5,7 @@ A client that goes away does not matter here; recorder.py puts what happens on d
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from contextlib import aclosing, suppress
 from itertools import count
 from typing import Any, Protocol
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 
 LAST_WORDS_TIMEOUT_S = 5.0
 ACCEPTANCE_POLL_S = 0.01
+BUSY_POLL_S = 0.1
 PROMPT_TRIES = 3
 
 INTERNAL_FAULT = RunError("server_error", "The server had an error while it carried out the run.")
@@ -102,6 +104,7 @@ class Executor:
         self._prompter = Prompter(conversation, context_messages, self._keep_counts)
         self._flusher = Flusher(journal, flush_s)
         self._running: dict[str, asyncio.Task[Any]] = {}
+        self._waiting: set[str] = set()
         self._cancelled: set[str] = set()
         self._stopping = False
         self.reserved = 0
@@ -154,16 +157,22 @@ class Executor:
             asyncio.get_running_loop().call_soon(task.cancel)
 
     async def stop(self, grace_s: float) -> None:
-        """Let turns end for `grace_s` seconds, also those just being accepted; queue the rest for the next start."""
+        """Let turns end for `grace_s` seconds, also those just being accepted; leave the rest to the next start.
+
+        Turns that wait, for a slot or for the model server, are not waited for.
+        """
         self._stopping = True
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
-                while self._running or self.reserved:
-                    if self._running:
-                        await asyncio.wait(self._running.values())
+                while (busy := self._busy()) or self.reserved:
+                    if busy:
+                        await asyncio.wait(busy, timeout=BUSY_POLL_S, return_when=asyncio.FIRST_COMPLETED)
                     else:
                         await asyncio.sleep(ACCEPTANCE_POLL_S)
         await self._owner.close(timeout_s=LAST_WORDS_TIMEOUT_S)
+
+    def _busy(self) -> list["asyncio.Task[Any]"]:
+        return [task for run_id, task in self._running.items() if run_id not in self._waiting]
 
     async def cancel(self, run_id: str) -> bool:
         """End a run as cancelled and free the model server; False when no task of ours carries it out."""
@@ -202,7 +211,7 @@ class Executor:
         async with asyncio.timeout(left_s):
             for attempt in count(1):
                 if not has_slot:
-                    await self.slots.take(turn.spec.project_id)
+                    await self._wait(turn, self.slots.take(turn.spec.project_id))
                 try:
                     if turn.status == "queued":
                         await recorder.record((TurnStarted(at=self._clock.now()),))
@@ -216,7 +225,15 @@ class Executor:
                 finally:
                     self.slots.give(turn.spec.project_id)
                 has_slot = False
-                await asyncio.sleep(pause_s)
+                await self._wait(turn, asyncio.sleep(pause_s))
+
+    async def _wait(self, turn: Turn, until: Coroutine[Any, Any, None]) -> None:
+        """Wait for something outside, noted so that a stop need not wait for it, too."""
+        self._waiting.add(turn.spec.run_id)
+        try:
+            await until
+        finally:
+            self._waiting.discard(turn.spec.run_id)
 
     async def _ask(self, turn: Turn, recorder: Recorder) -> None:
         """Ask the model once. A prompt that the server finds too long is made smaller, where it can be."""

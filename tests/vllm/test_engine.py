@@ -3,9 +3,9 @@
 import openai
 import pytest
 
-from tests.vllm.engine import MODEL, Engine
+from tests.vllm.engine import CONTEXT_TOKENS, MODEL, Engine
 from tests.vllm.lines import ENDLESS, STORY, TAUGHT, TELL_A_STORY
-from tests.vllm.talk import as_chat, ask_directly, words_of
+from tests.vllm.talk import as_chat, ask_directly, usage_of, words_of
 
 
 @pytest.mark.parametrize(("question", "answer"), [*TAUGHT.items(), (TELL_A_STORY, STORY)])
@@ -24,3 +24,13 @@ def test_an_answer_without_end_is_freed_when_its_reader_goes(direct: openai.Open
                 break
         assert engine.running() == 1
     engine.wait_until_idle(within_s=2)
+
+
+def test_an_answer_that_may_be_longer_than_the_window_is_cut_at_its_end_and_not_refused(direct: openai.OpenAI) -> None:
+    answer = direct.chat.completions.create(
+        model=MODEL, messages=as_chat(["Tell me a story " * 200]), response_format=ENDLESS, max_tokens=1_000
+    )
+    prompt, completion, total = usage_of(answer)
+    assert prompt + 1_000 > CONTEXT_TOKENS
+    assert (total, answer.choices[0].finish_reason) == (CONTEXT_TOKENS, "length")
+    assert completion < 1_000

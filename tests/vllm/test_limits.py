@@ -7,6 +7,7 @@ import pytest
 from openai.types.beta import Assistant
 from openai.types.beta.threads import Run
 
+from tests.vllm.engine import CONTEXT_TOKENS
 from tests.vllm.lines import ENDLESS, NEWEST_MESSAGE, SAY_HELLO, TAUGHT, TELL_A_STORY
 from tests.vllm.talk import answer_of, new_thread, say, text_of, usage_of
 
@@ -66,3 +67,18 @@ def test_an_answer_over_its_token_budget_is_kept_and_marked_incomplete(
     assert message.incomplete_details is not None
     assert message.incomplete_details.reason == "max_tokens"
     assert text_of(message).startswith('{"story":')
+
+
+def test_an_answer_whose_budget_reaches_past_the_window_is_kept_up_to_the_windows_end(
+    client: openai.OpenAI, assistant: Assistant
+) -> None:
+    question = "Tell me a story " * 200
+    run = say(client, new_thread(client), assistant.id, question, response_format=ENDLESS, max_completion_tokens=1_000)
+    assert run.status == "incomplete", f"{run.status}: {run.last_error}"
+    assert run.incomplete_details is not None
+    assert run.incomplete_details.reason == "max_completion_tokens"
+    prompt, completion, total = usage_of(run)
+    assert prompt + 1_000 > CONTEXT_TOKENS
+    assert (total, completion) == (CONTEXT_TOKENS, CONTEXT_TOKENS - prompt)
+    (message,) = client.beta.threads.messages.list(run.thread_id, run_id=run.id).data
+    assert (message.status, text_of(message)[:10]) == ("incomplete", '{"story":"')

@@ -12,11 +12,11 @@ from app.db.database import Database
 from app.db.sqlite import SqliteDatabase
 from app.db.tables import DEFAULT_PROJECT
 from app.engine.context import Past
-from app.engine.events import TextAdded
+from app.engine.events import TextAdded, TurnRequeued
 from app.engine.executor import INTERNAL_FAULT
 from app.errors import RateLimited, Unavailable
 from app.inference.client import ModelClient
-from app.inference.failures import ModelBroke, ModelBusy, ModelRefused, ModelTimedOut, PromptTooLong
+from app.inference.failures import ModelBroke, ModelBusy, ModelRefused, ModelTimedOut, ModelUnreachable, PromptTooLong
 from app.kit.clock import SystemClock
 from app.messages.service import MessageService
 from tests.fakes import model_wire as wire
@@ -367,3 +367,28 @@ async def test_a_stopping_executor_takes_no_run(sqlite: SqliteDatabase) -> None:
         await rig.executor.stop(0)
         with pytest.raises(Unavailable, match="stopping"):
             rig.executor.reserve(DEFAULT_PROJECT)
+
+
+async def test_a_stop_waits_neither_for_the_model_server_nor_for_who_waits_for_a_slot(sqlite: SqliteDatabase) -> None:
+    gate = asyncio.Event()
+    model = ScriptedModel([gate, *answer("x")], refusals=[ModelUnreachable("away")])
+    async with engine(sqlite, model, concurrency=1) as rig:
+        away, topic = await rig.start()
+        await told(topic, TurnRequeued)
+        running, _ = await rig.start()
+        waiting, _ = await rig.start()
+        async with asyncio.timeout(5):
+            stopping = asyncio.create_task(rig.executor.stop(60))
+            await asyncio.sleep(AT_ONCE_S)
+            assert not stopping.done(), "it waits for the one that runs"
+            gate.set()
+            await stopping
+        statuses = [(await rig.run_row(run)).status for run in (running, waiting, away)]
+        assert statuses[0] == "completed"
+        assert set(statuses[1:]) <= {"queued", "completed"}
+    async with engine(sqlite, ScriptedModel([], refusals=[ModelUnreachable("away")] * 99)) as rig:
+        run, topic = await rig.start()
+        await told(topic, TurnRequeued)
+        async with asyncio.timeout(2):
+            await rig.executor.stop(60)
+        assert (await rig.run_row(run)).status == "queued"
