@@ -9,6 +9,7 @@ from litestar import Litestar, Request
 from litestar.datastructures import State
 from litestar.di import Provide
 
+from app.admin.controller import KeysController, ProjectsController
 from app.assistants.controller import AssistantsController
 from app.assistants.service import AssistantService
 from app.catalog.controller import ModelsController
@@ -22,6 +23,10 @@ from app.engine.pruning import keep_pruning
 from app.health.controller import HealthController
 from app.health.service import HealthService
 from app.inference.client import ModelClient
+from app.keys.opening import Keys, opened_keys
+from app.keys.projects import ProjectService
+from app.keys.ring import KeyRing
+from app.keys.service import KeyService
 from app.kit.addresses import networks_of
 from app.kit.clock import Clock, SystemClock
 from app.kit.tasks import TaskOwner
@@ -42,7 +47,7 @@ from app.web.errors import EXCEPTION_HANDLERS
 from app.web.openapi import OpenApiController
 from app.web.options import Options, allowed_methods
 from app.web.pages.controller import PagesController
-from app.web.queries import after_event, metadata_filter, page_query
+from app.web.queries import after_event, metadata_filter, page_query, project_filter
 
 CONTROLLERS = (
     AssistantsController,
@@ -50,6 +55,8 @@ CONTROLLERS = (
     MessagesController,
     RunsController,
     ModelsController,
+    ProjectsController,
+    KeysController,
     HealthController,
     OpenApiController,
     PagesController,
@@ -66,6 +73,9 @@ class Parts:
     executor: Executor
     catalog: Catalog
     health: HealthService
+    admission: Keys
+    projects: ProjectService
+    keys: KeyService
     assistants: AssistantService
     threads: ThreadService
     messages: MessageService
@@ -82,11 +92,12 @@ def create_framework_app(settings: Settings, parts: Parts) -> Litestar:
     """Build the routes and what handlers may ask for."""
 
     @asynccontextmanager
-    async def lifespan(_: Litestar) -> AsyncGenerator[None, None]:
+    async def lifespan(app: Litestar) -> AsyncGenerator[None, None]:
         async with running(settings, parts):
+            app.state.ring = parts.admission.ring
             yield
 
-    names = ("catalog", "health", "assistants", "threads", "messages", "runs")
+    names = ("catalog", "health", "projects", "keys", "assistants", "threads", "messages", "runs")
     services = {name: Provide(_getter(parts, name), sync_to_thread=False) for name in names}
     return Litestar(
         route_handlers=CONTROLLERS,
@@ -99,6 +110,7 @@ def create_framework_app(settings: Settings, parts: Parts) -> Litestar:
             "page_query": Provide(page_query, sync_to_thread=False),
             "after_event": Provide(after_event, sync_to_thread=False),
             "metadata_filter": Provide(metadata_filter, sync_to_thread=False),
+            "project_filter": Provide(project_filter, sync_to_thread=False),
         },
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=None,  # BodyLimit's to say: the framework's own limit would undercut a larger one
@@ -111,7 +123,7 @@ def wrap(framework: Litestar, settings: Settings) -> ASGIApp:
     """Put the edge around the routes, outermost last."""
     app: ASGIApp = Options(cast(ASGIApp, framework), allowed=allowed_methods(framework))
     app = BodyLimit(app, limit_bytes=settings.body_limit_bytes)
-    app = Auth(app, api_key=settings.api_key)
+    app = Auth(app, ring=lambda: cast(KeyRing, framework.state.ring))
     if settings.cors_origins:
         app = Cors(app, origins=settings.cors_origins)
     return Access(app, trusted_proxies=networks_of(settings.trusted_proxies))
@@ -137,14 +149,15 @@ async def running(settings: Settings, parts: Parts) -> AsyncGenerator[None, None
     database = await open_database(settings.database_url)
     chores = TaskOwner()
     try:
-        executor = build(settings, parts, clock, model, database)
-        chores.start(keep_pruning(database, clock, settings.run_events_kept_s), name="pruning")
-        await parts.runs.take_up_unended()
-        chores.start(parts.runs.keep_expiring(), name="expiry")
-        try:
-            yield
-        finally:
-            await (parts.ending_runs or executor.stop(settings.shutdown_grace_s))
+        async with opened_keys(settings, database, clock) as parts.admission:
+            executor = build(settings, parts, clock, model, database)
+            chores.start(keep_pruning(database, clock, settings.run_events_kept_s), name="pruning")
+            await parts.runs.take_up_unended()
+            chores.start(parts.runs.keep_expiring(), name="expiry")
+            try:
+                yield
+            finally:
+                await (parts.ending_runs or executor.stop(settings.shutdown_grace_s))
     finally:
         await model.close()
         await chores.close()
@@ -174,6 +187,7 @@ def build(settings: Settings, parts: Parts, clock: Clock, model: ModelClient, da
         context_window=settings.context_window,
         refuse_stand_in=settings.environment == "production",
     )
+    parts.projects, parts.keys = parts.admission.projects, parts.admission.keys
     parts.health = HealthService(database, parts.catalog)
     parts.messages = MessageService(database, clock)
     executor = parts.executor = Executor(

@@ -12,6 +12,8 @@ from typing import Any, cast
 import uvicorn
 
 from app.db.opening import open_database
+from app.keys.opening import opened_keys
+from app.kit.clock import SystemClock
 from app.main import Parts, create_framework_app, wrap
 from app.settings import Settings
 from app.web.connection import Bounds, Connection
@@ -88,4 +90,8 @@ def serve(settings: Settings, *, on_started: Callable[[], None] = lambda: None) 
 
 async def _prepare(settings: Settings) -> None:
     database = await open_database(settings.database_url)
-    await database.close()
+    try:
+        async with opened_keys(settings, database, SystemClock()):
+            pass
+    finally:
+        await database.close()

@@ -41,6 +41,16 @@ class Settings(Struct, kw_only=True, frozen=True):
         Annotated[str, Meta(min_length=1)] | None,
         Var("API_KEY", "bootstrap admin key; Bearer or X-API-Key", secret=True),
     ] = None
+    key_pepper: Annotated[
+        Annotated[str, Meta(min_length=32)] | None,
+        Var(
+            "KEY_PEPPER", "secret under which keys are hashed; by default a file beside a SQLite database", secret=True
+        ),
+    ] = None
+    key_journal_file: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Var("KEY_JOURNAL_FILE", "file of revocations; by default beside a SQLite database, none for PostgreSQL"),
+    ] = None
     database_url: Annotated[
         str, Var("DATABASE_URL", "`sqlite:///path` or `postgresql://user:password@host/name`", secret=True)
     ] = "sqlite:///data/sovereign_assistant.db"

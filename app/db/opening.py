@@ -28,6 +28,12 @@ def is_sqlite(url: URL) -> bool:
     return url.get_backend_name() == "sqlite"
 
 
+def sqlite_file(url: str) -> Path | None:
+    """Return the file of a SQLite database; None for PostgreSQL."""
+    parsed = make_url(url)
+    return sqlite_path(parsed) if is_sqlite(parsed) else None
+
+
 def sqlite_path(url: URL) -> Path:
     """Return the file of a `sqlite:///` URL."""
     if not url.database or url.database == ":memory:":

@@ -24,6 +24,56 @@ class Base(DeclarativeBase):
     """The one metadata that migrations compare with."""
 
 
+class ProjectRow(Base):
+    """A tenant. Every row that is a client's carries the id of one. `changed_at` is in milliseconds and only rises."""
+
+    __tablename__ = "projects"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
+    limits: Mapped[str] = mapped_column(Json)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    changed_at: Mapped[int] = mapped_column(BigInteger)
+    archived_at: Mapped[int | None] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        Index("ix_projects_created", "created_at", "id"),
+        Index("ix_projects_changed", "changed_at"),
+    )
+
+
+class ApiKeyRow(Base):
+    """An API key, without its secret. `generation` rises when the secret changes and when the key is revoked.
+
+    `changed_at` is in milliseconds and only rises, so that two changes of a row never look like one.
+    """
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(Id, ForeignKey("projects.id"))
+    name: Mapped[str] = mapped_column(Text)
+    scopes: Mapped[str] = mapped_column(Json)
+    models: Mapped[str | None] = mapped_column(Json)
+    limits: Mapped[str] = mapped_column(Json)
+    generation: Mapped[int] = mapped_column(BigInteger)
+    hash: Mapped[str] = mapped_column(Text)
+    previous_hash: Mapped[str | None] = mapped_column(Text)
+    previous_until: Mapped[int | None] = mapped_column(BigInteger)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    changed_at: Mapped[int] = mapped_column(BigInteger)
+    rotated_at: Mapped[int | None] = mapped_column(BigInteger)
+    expires_at: Mapped[int | None] = mapped_column(BigInteger)
+    revoked_at: Mapped[int | None] = mapped_column(BigInteger)
+    last_used_at: Mapped[int | None] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        Index("ix_api_keys_created", "created_at", "id"),
+        Index("ix_api_keys_project_created", "project_id", "created_at", "id"),
+        Index("ix_api_keys_changed", "changed_at"),
+    )
+
+
 class AssistantRow(Base):
     """An assistant: a model with instructions and tools."""
 

@@ -8,14 +8,23 @@ from collections.abc import Callable
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 SUFFIX_LENGTH = 24
 # What an id begins with, by the name under which clients send it.
-ID_PREFIXES = {"assistant_id": "asst", "thread_id": "thread", "message_id": "msg", "run_id": "run", "step_id": "step"}
+ID_PREFIXES = {
+    "assistant_id": "asst",
+    "thread_id": "thread",
+    "message_id": "msg",
+    "run_id": "run",
+    "step_id": "step",
+    "key_id": "key",
+    "project": "proj",
+}
 _TIME_DIGITS = 8
 _RANDOM_DIGITS = SUFFIX_LENGTH - _TIME_DIGITS
 _RANDOM_SPACE = 62**_RANDOM_DIGITS
 _STEP = 62 ** (_RANDOM_DIGITS - 4)
 
 
-def _base62(number: int, digits: int) -> str:
+def base62(number: int, digits: int) -> str:
+    """Write a number with so many digits of 62."""
     out = []
     for _ in range(digits):
         number, digit = divmod(number, 62)
@@ -41,7 +50,7 @@ class IdSource:
             else:  # the same millisecond, or a clock that went back: go on rising
                 self._tail += 1 + secrets.randbelow(_STEP)
             head, tail = self._millis, self._tail
-        return f"{prefix}_{_base62(head, _TIME_DIGITS)}{_base62(tail, _RANDOM_DIGITS)}"
+        return f"{prefix}_{base62(head, _TIME_DIGITS)}{base62(tail, _RANDOM_DIGITS)}"
 
 
 _SOURCE = IdSource()

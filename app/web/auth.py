@@ -1,11 +1,12 @@
-"""Who may call: the key, as `Authorization: Bearer` or `X-API-Key`, compared in constant time."""
+"""Who may call: the key, as `Authorization: Bearer` or `X-API-Key`, the project that it acts for, and its scopes."""
 
-import hmac
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from app.db.tables import DEFAULT_PROJECT
 from app.errors import Unauthenticated
+from app.keys.grant import Grant, Refusal
+from app.keys.ring import KeyRing
 from app.web.asgi import ASGIApp, Receive, Scope, Send
+from app.web.scopes import require_scope
 
 OPEN_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/docs", "/redoc", "/openapi.json"})
 OPEN_PREFIXES = ("/docs/",)
@@ -14,27 +15,49 @@ NO_KEY = (
     "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer auth "
     "(i.e. Authorization: Bearer YOUR_KEY), or in an X-API-Key header."
 )
+# Only whoever holds the secret is told why it is not taken; a wrong one is only wrong.
+REFUSALS = {
+    Refusal.UNKNOWN: "Incorrect API key provided: {key}.",
+    Refusal.REPLACED: "The API key {key} was replaced, and the time in which it was still taken is over.",
+    Refusal.REVOKED: "The API key {key} was revoked.",
+    Refusal.EXPIRED: "The API key {key} has expired.",
+    Refusal.ARCHIVED: "The project of the API key {key} is archived.",
+}
+WRONG_PROJECT = "OpenAI-Project header should match project for API key"
 
 
 class Auth:
-    """Wraps an ASGI app: without the right key only health and docs are answered."""
+    """Wraps an ASGI app: without a key that is taken only health and docs are answered."""
 
-    def __init__(self, app: ASGIApp, *, api_key: str | None) -> None:
+    def __init__(self, app: ASGIApp, *, ring: Callable[[], KeyRing]) -> None:
         self._app = app
-        self._key = api_key.encode() if api_key else None
+        self._ring = ring
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through or raise Unauthenticated."""
+        """Let a request through. Raises Unauthenticated or PermissionDenied."""
         if scope["type"] == "http" and not is_open(scope["path"]):
-            self._admit(presented_key(scope["headers"]))
-            scope["state"]["project_id"] = DEFAULT_PROJECT
+            grant = await self._grant_of(scope["headers"])
+            require_scope(grant.scopes, scope["method"], scope["path"])
+            _tell(scope, grant)
         await self._app(scope, receive, send)
 
-    def _admit(self, presented: bytes | None) -> None:
+    async def _grant_of(self, headers: Iterable[tuple[bytes, bytes]]) -> Grant:
+        presented, project = presented_key(headers), named_project(headers)
         if presented is None:
             raise Unauthenticated(NO_KEY)
-        if self._key is None or not hmac.compare_digest(presented, self._key):
-            raise Unauthenticated(f"Incorrect API key provided: {masked(presented)}.", code="invalid_api_key")
+        grant = await self._ring().admit(presented, project)
+        if isinstance(grant, Grant):
+            return grant
+        if grant is Refusal.WRONG_PROJECT:
+            raise Unauthenticated(WRONG_PROJECT, code="mismatched_project")
+        raise Unauthenticated(REFUSALS[grant].format(key=masked(presented)), code="invalid_api_key")
+
+
+def _tell(scope: Scope, grant: Grant) -> None:
+    """Say to the layers within who asks."""
+    state = scope["state"]
+    state["grant"] = grant
+    state["project_id"] = grant.project_id
 
 
 def is_open(path: str) -> bool:
@@ -53,6 +76,14 @@ def presented_key(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
         elif name == b"x-api-key" and value.strip():
             named = value.strip()
     return named
+
+
+def named_project(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """Return the project that a request names in `OpenAI-Project`, if any."""
+    for name, value in headers:
+        if name == b"openai-project":
+            return value.decode("latin-1").strip() or None
+    return None
 
 
 def masked(key: bytes) -> str:

@@ -66,7 +66,7 @@ def openapi_document(app: Litestar) -> dict[str, Any]:
         "components": {
             "schemas": components,
             "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "description": "API_KEY as a bearer token."},
+                "bearer": {"type": "http", "scheme": "bearer", "description": "An API key as a bearer token."},
                 "apiKey": {
                     "type": "apiKey",
                     "in": "header",

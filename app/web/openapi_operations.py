@@ -17,6 +17,7 @@ Schema = dict[str, Any]
 ERRORS = {
     400: "The request cannot be carried out as it stands; the message says why.",
     401: "No key, or a wrong one.",
+    403: "The key may not do this; the message names the scope that it lacks.",
     404: "No such object.",
     413: "The body is too large.",
     415: "The body is not JSON.",
@@ -68,8 +69,17 @@ METADATA = (
         "Only objects that have these pairs, each sent as `metadata[key]=value`.",
     ),
 )
+PROJECT_ID = (
+    ("project_id", {"type": "string", "pattern": f"^({id_pattern('proj')[1:-1]})?$"}, "Only what belongs to it."),
+)
 # What a handler asks for, and the query parameters that it is made from.
-QUERIES = {"page_query": PAGE, "after_event": AFTER_EVENT, "metadata_filter": METADATA, "run_id": RUN_ID}
+QUERIES = {
+    "page_query": PAGE,
+    "after_event": AFTER_EVENT,
+    "metadata_filter": METADATA,
+    "project_filter": PROJECT_ID,
+    "run_id": RUN_ID,
+}
 
 
 def body_type(handler: HTTPRouteHandler) -> Any:
@@ -118,7 +128,7 @@ def responses(
 def _statuses(path: str, handler: HTTPRouteHandler) -> list[int]:
     if is_open(path):
         return [500]
-    statuses = {401, 500, 503}
+    statuses = {401, 403, 500, 503}
     if "{" in path or body_type(handler) is not None:
         statuses |= {400, 404}
     if QUERIES.keys() & _hints(handler).keys():

@@ -8,7 +8,7 @@ from litestar import Request
 from app.errors import InvalidRequest
 from app.kit.pages import DEFAULT_LIMIT, MAX_LIMIT, Order, PageQuery
 
-IdPrefix = Literal["asst", "thread", "msg", "run", "step"]
+IdPrefix = Literal["asst", "thread", "msg", "run", "step", "proj", "key"]
 
 # Whatever else it were, no row has it, and PostgreSQL refuses to look for some of it (U+0000).
 _ID = re.compile(r"[A-Za-z0-9_-]+")
@@ -94,6 +94,12 @@ def after_event(request: Request[Any, Any, Any]) -> int:
             code="invalid_type",
         )
     return int(text)
+
+
+def project_filter(request: Request[Any, Any, Any]) -> str | None:
+    """Read `project_id`: the one project whose objects an administrator wants to see. Raises InvalidRequest."""
+    text = request.query_params.get("project_id")
+    return require_id("project_id", text, "proj") if text else None
 
 
 def metadata_filter(request: Request[Any, Any, Any]) -> dict[str, str]:

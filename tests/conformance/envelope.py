@@ -8,8 +8,8 @@ from .shapes import shape
 
 # No answer to these says anything about the API.
 UNCHECKED_METHODS = frozenset({"HEAD", "OPTIONS"})
-# Answers of these say nothing about the API: no envelope, no OpenAI headers.
-OUTSIDE_THE_API = ("/health", "/docs", "/redoc", "/openapi.json", "/metrics")
+# Answers of these say nothing about the API: no envelope, no OpenAI headers. Administration is ours alone.
+OUTSIDE_THE_API = ("/admin", "/health", "/docs", "/redoc", "/openapi.json", "/metrics")
 # Answers of these are a file's bytes, whatever the document says.
 RAW_CONTENT = frozenset({"GET /files/{file_id}/content"})
 # Operations that stream though the document gives no text/event-stream answer for them.

@@ -143,7 +143,7 @@ async def test_the_beta_header_is_taken_and_not_needed(shared_api: Any, beta: st
 async def test_what_sdks_add_is_taken(shared_api: Any) -> None:
     headers = {
         "OpenAI-Organization": "org-1",
-        "OpenAI-Project": "proj_1",
+        "OpenAI-Project": "proj_default",
         "X-Stainless-Retry-Count": "1",
         "X-Stainless-Poll-Helper": "true",
         "Idempotency-Key": "k",

@@ -7,25 +7,33 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.fixtures.calls import assert_refused, completed_run, get, new_assistant, new_thread
+from tests.fixtures.calls import assert_refused, completed_run, get, new_assistant, new_thread, post
 from tests.fixtures.rooms import led_by_a_script
 from tests.fixtures.routes import GUARDED, ROUTES, Route
 
 pytestmark = pytest.mark.anyio
 
-PREFIXES = {"assistant_id": "asst", "thread_id": "thread", "message_id": "msg", "run_id": "run", "step_id": "step"}
+PREFIXES = {
+    "assistant_id": "asst",
+    "thread_id": "thread",
+    "message_id": "msg",
+    "run_id": "run",
+    "step_id": "step",
+    "key_id": "key",
+}
 NOUNS = {
     "assistant_id": "assistant",
     "thread_id": "thread",
     "message_id": "message",
     "run_id": "run",
     "step_id": "run step",
+    "key_id": "API key",
 }
 NOT_JSON = (
     "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP "
     "library correctly. The API expects a JSON payload, but what was sent was not valid JSON.)"
 )
-REQUIRED = {"role": "user", "content": "x", "tool_outputs": [{"tool_call_id": "call_1", "output": "x"}]}
+REQUIRED = {"name": "x", "role": "user", "content": "x", "tool_outputs": [{"tool_call_id": "call_1", "output": "x"}]}
 
 BODIES = [route for route in GUARDED if route.body is not None]
 LABELLED = [route for route in BODIES if "metadata" in route.body.__struct_fields__]  # type: ignore[union-attr]
@@ -45,7 +53,8 @@ async def known(shared_api: Any) -> dict[str, str]:
     message = (await get(shared_api, f"/v1/threads/{thread}/messages"))["data"][0]["id"]
     step = (await get(shared_api, f"/v1/threads/{thread}/runs/{run['id']}/steps"))["data"][0]["id"]
     ids = {"assistant_id": assistant, "thread_id": thread, "run_id": run["id"], "message_id": message}
-    return {**ids, "step_id": step, "model": "sovereign-standin"}
+    key = (await post(shared_api, "/admin/keys", {"name": "x"}))["id"]
+    return {**ids, "step_id": step, "key_id": key, "model": "sovereign-standin", "project": "proj_default"}
 
 
 def minimal_body(route: Route) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 from app import __version__
 from app.kit.ids import ID_PREFIXES
 from tests.conformance.spec import SPEC_PATH
-from tests.fixtures.calls import completed_run, get, new_assistant, new_thread
+from tests.fixtures.calls import completed_run, get, new_assistant, new_thread, post
 from tests.fixtures.routes import GUARDED, ROUTES, Route
 
 pytestmark = pytest.mark.anyio
@@ -117,7 +117,7 @@ async def test_an_operation_has_schemas_for_what_it_takes_and_for_every_answer(
     statuses = set(operation["responses"])
     assert {"200", "500"} <= statuses
     if route in GUARDED:
-        assert {"401", "503"} <= statuses
+        assert {"401", "403", "503"} <= statuses
     if route.ids:
         assert {"400", "404"} <= statuses
     if route.is_page:
@@ -221,7 +221,9 @@ async def test_real_answers_are_as_the_document_says(document: Document, shared_
     where = f"/v1/threads/{thread}"
     step = (await get(shared_api, f"{where}/runs/{run['id']}/steps"))["data"][0]["id"]
     message = (await get(shared_api, f"{where}/messages"))["data"][0]["id"]
+    key = (await post(shared_api, "/admin/keys", {"name": "x"}))["id"]
     ids = {"assistant_id": assistant, "thread_id": thread, "run_id": run["id"], "step_id": step, "message_id": message}
+    ids |= {"key_id": key, "project": "proj_default"}
     for route in (route for route in ROUTES if route.method == "GET" and not route.path.endswith("/events")):
         answer = await get(shared_api, route.path.format(**ids, model="sovereign-standin"))
         schema = answer_schema(operation_of(document, route), 200)

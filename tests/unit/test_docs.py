@@ -41,7 +41,7 @@ def allowed(kind: Any) -> str:
 
 def bounds(meta: Meta) -> str:
     if meta.min_length is not None:
-        return f"at least {meta.min_length} character"
+        return f"at least {meta.min_length} character{'s' if meta.min_length > 1 else ''}"
     if meta.gt is not None:
         return f"above {meta.gt}, at most {meta.le}"
     return f"at least {meta.ge}" if meta.le is None else f"{meta.ge} to {meta.le}"

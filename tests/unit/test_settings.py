@@ -61,6 +61,8 @@ def test_every_field_has_a_variable_of_its_own_name_and_a_line_of_help() -> None
     [
         ("ENVIRONMENT", "development", "development"),
         ("API_KEY", "sk-abc", "sk-abc"),
+        ("KEY_PEPPER", "p" * 32, "p" * 32),
+        ("KEY_JOURNAL_FILE", "/var/lib/revocations", "/var/lib/revocations"),
         ("DATABASE_URL", "postgresql://u@h/d", "postgresql://u@h/d"),
         ("API_HOST", "0.0.0.0", "0.0.0.0"),
         ("API_PORT", "65535", 65535),

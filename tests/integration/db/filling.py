@@ -36,6 +36,17 @@ _ASSISTANTS = f"""
     INSERT INTO assistants (id, project_id, created_at, model, tools, metadata)
     {_NUMBERS} SELECT 'asst_' || {_SUFFIX}, 'proj_default', 1700000000 + n / 10, 'any', '[]', '{{}}' FROM numbers
 """
+_PROJECTS = f"""
+    INSERT INTO projects (id, name, limits, created_at, changed_at)
+    {_NUMBERS} SELECT 'proj_' || {_SUFFIX}, 'any', '{{}}', 1700000000 + n / 10, 1700000000000 + n / 10 * 1000
+               FROM numbers
+"""
+_KEYS = f"""
+    INSERT INTO api_keys (id, project_id, name, scopes, limits, generation, hash, created_at, changed_at)
+    {_NUMBERS} SELECT 'key_' || {_SUFFIX}, 'proj_' || {_SUFFIX}, 'any', '["chat"]', '{{}}', 0, '00',
+                      1700000000 + n / 10, 1700000000000 + n / 10 * 1000
+               FROM numbers
+"""
 _RUNS = f"""
     INSERT INTO runs (id, project_id, thread_id, assistant_id, status, fence, created_at, expires_at, ended_at, model,
                       instructions, tools, metadata, truncation_strategy, tool_choice, parallel_tool_calls)
@@ -86,6 +97,12 @@ def fill_messages(tx: WriteTx, count: int) -> None:
 def fill_other_messages(tx: WriteTx) -> None:
     """Add a message to every thread but the first."""
     tx.run(text(_OTHER_MESSAGES), {"thread": THREAD, "content": CONTENT})
+
+
+def fill_keys(tx: WriteTx, count: int) -> None:
+    """Add projects with a key each."""
+    for statement in (_PROJECTS, _KEYS):
+        tx.run(text(statement), {"count": count})
 
 
 def fill_assistants(tx: WriteTx, count: int) -> None:

@@ -16,6 +16,7 @@ from app.db.sqlite import SqliteDatabase
 from app.db.tables import ThreadRow, table
 from app.engine.journal import _events_after
 from app.engine.pruning import prune
+from app.keys.repository import KeyReader
 from app.kit.pages import PageQuery
 from app.messages.repository import MessageReader, MessageWriter, newest
 from app.messages.schemas import CreateMessage
@@ -55,7 +56,13 @@ async def full_store(
     if request.param == "postgresql":
         url = await create_postgres_database(request.getfixturevalue("postgres_url"))
     async with aclosed(await open_database(url)) as database:
-        for fill in (filling.fill_threads, filling.fill_messages, filling.fill_assistants, filling.fill_runs):
+        for fill in (
+            filling.fill_threads,
+            filling.fill_messages,
+            filling.fill_assistants,
+            filling.fill_runs,
+            filling.fill_keys,
+        ):
             await database.write(partial(fill, count=ROWS))
         await database.write(filling.fill_other_messages)
         await database.write(partial(filling.fill_calls, count=ROWS, last=ROWS))
@@ -143,6 +150,15 @@ WORKS: dict[str, tuple[Work, set[str]]] = {
     "events to be forgotten": (
         lambda tx: prune(tx, NOW + 20),
         {"run_events.id", "runs.id", "ix_run_events_written"},
+    ),
+    "keys of a project": (
+        lambda tx: KeyReader(tx).keys(f"proj_{MIDDLE}", PageQuery()),
+        {"ix_api_keys_project_created"},
+    ),
+    "a key": (lambda tx: KeyReader(tx).require_key(f"key_{MIDDLE}"), {"api_keys.id", "projects.id"}),
+    "changes of keys": (
+        lambda tx: KeyReader(tx).changed_since(NOW + 990),
+        {"ix_api_keys_changed", "ix_projects_changed"},
     ),
     "deletion of a thread": (lambda tx: ThreadWriter(tx, PROJECT).delete(THREAD), {"threads.id"}),
 }

@@ -1,13 +1,18 @@
 """What of a request is open, which key it carries, how a wrong one is shown, and who gets through."""
 
-import asyncio
 from typing import Any
 
 import pytest
 
 from app.db.tables import DEFAULT_PROJECT
-from app.errors import Unauthenticated
-from app.web.auth import Auth, is_open, masked, presented_key
+from app.errors import PermissionDenied, Unauthenticated
+from app.keys.grant import SURFACES, Refusal
+from app.keys.ring import KeyRing
+from app.web.auth import REFUSALS, Auth, is_open, masked, presented_key
+from tests.fakes.clock import SetClock
+from tests.fakes.keys import PEPPER, KeptKeys
+
+pytestmark = pytest.mark.anyio
 
 KEY = "sk-the-right-key"
 
@@ -88,51 +93,91 @@ def test_a_key_is_shown_by_its_ends_only_if_it_is_long(key: bytes, shown: str) -
     assert masked(key) == shown
 
 
-def attempt(api_key: str | None, path: str = "/v1/threads", **headers: bytes) -> dict[str, Any]:
+async def attempt(
+    api_key: str | None, path: str = "/v1/threads", *, kept: KeptKeys | None = None, **headers: bytes
+) -> dict[str, Any]:
     """Send a request through; return the state that the app behind got."""
     reached: dict[str, Any] = {}
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         reached.update(scope["state"])
 
-    raw = [(name.encode(), value) for name, value in headers.items()]
-    scope = {"type": "http", "path": path, "headers": raw, "state": {"reached": True}}
+    ring = KeyRing(kept or KeptKeys(), SetClock(), pepper=PEPPER, api_key=api_key)
+    raw = [(name.replace("_", "-").encode(), value) for name, value in headers.items()]
+    scope = {"type": "http", "method": "POST", "path": path, "headers": raw, "state": {"reached": True}}
     unused: Any = None
-    asyncio.run(Auth(app, api_key=api_key)(scope, unused, unused))
+    await Auth(app, ring=lambda: ring)(scope, unused, unused)
     return reached
 
 
-def test_the_right_key_reaches_the_app_as_its_project() -> None:
-    assert attempt(KEY, authorization=f"Bearer {KEY}".encode())["project_id"] == DEFAULT_PROJECT
+async def test_the_bootstrap_key_reaches_the_app_as_the_default_project() -> None:
+    state = await attempt(KEY, authorization=f"Bearer {KEY}".encode())
+    assert (state["project_id"], state["grant"].key_id) == (DEFAULT_PROJECT, "key_bootstrap")
 
 
-def test_an_open_path_has_no_project() -> None:
-    assert attempt(KEY, "/health") == {"reached": True}
+async def test_a_key_reaches_the_app_as_its_project() -> None:
+    kept = KeptKeys()
+    state = await attempt(None, kept=kept, x_api_key=kept.add())
+    assert (state["project_id"], state["grant"].scopes) == ("proj_a", frozenset(SURFACES))
+
+
+async def test_a_project_is_taken_from_the_header_when_the_key_may() -> None:
+    kept = KeptKeys()
+    bearer = f"Bearer {KEY}".encode()
+    assert (await attempt(KEY, kept=kept, authorization=bearer, openai_project=b"proj_b"))["project_id"] == "proj_b"
+    assert (await attempt(KEY, kept=kept, authorization=bearer, openai_project=b" "))["project_id"] == DEFAULT_PROJECT
+    for project in (b"proj_b", b"proj_nowhere", b"\xff"):
+        with pytest.raises(Unauthenticated) as refused:
+            await attempt(None, kept=kept, x_api_key=kept.add(), openai_project=project)
+        assert refused.value.code == "mismatched_project"
+        assert refused.value.message == "OpenAI-Project header should match project for API key"
+
+
+async def test_a_key_without_the_scope_reaches_nothing() -> None:
+    kept = KeptKeys()
+    with pytest.raises(PermissionDenied):
+        await attempt(None, kept=kept, x_api_key=kept.add("chat"))
+    with pytest.raises(PermissionDenied):
+        await attempt(None, "/admin/keys", kept=kept, x_api_key=kept.add())
+
+
+async def test_an_open_path_has_no_project() -> None:
+    assert await attempt(KEY, "/health") == {"reached": True}
 
 
 @pytest.mark.parametrize("presented", [KEY[:-1], KEY + "x", KEY.upper(), "", "None"])
 @pytest.mark.parametrize("api_key", [KEY, None])
-def test_anything_else_is_refused(api_key: str | None, presented: str) -> None:
+async def test_anything_else_is_refused(api_key: str | None, presented: str) -> None:
     with pytest.raises(Unauthenticated) as refused:
-        attempt(api_key, authorization=f"Bearer {presented}".encode())
+        await attempt(api_key, authorization=f"Bearer {presented}".encode())
     assert KEY not in refused.value.message
 
 
-def test_no_key_and_a_wrong_key_are_told_apart() -> None:
+async def test_no_key_and_a_wrong_key_are_told_apart() -> None:
     with pytest.raises(Unauthenticated) as without:
-        attempt(KEY)
+        await attempt(KEY)
     with pytest.raises(Unauthenticated) as wrong:
-        attempt(KEY, authorization=b"Bearer sk-some-other-key")
+        await attempt(KEY, authorization=b"Bearer sk-some-other-key")
     assert (without.value.code, wrong.value.code) == (None, "invalid_api_key")
     assert wrong.value.message == "Incorrect API key provided: sk-***-key."
 
 
-def test_a_lifespan_passes_through() -> None:
+async def test_whoever_holds_a_secret_is_told_why_it_is_not_taken_but_never_the_secret() -> None:
+    assert set(REFUSALS) == set(Refusal) - {Refusal.WRONG_PROJECT}
+    kept = KeptKeys()
+    key = kept.add(expires_at=0)
+    with pytest.raises(Unauthenticated) as expired:
+        await attempt(None, kept=kept, x_api_key=key)
+    shown = f"sk-***{key[-4:].decode()}"
+    assert (expired.value.message, expired.value.code) == (f"The API key {shown} has expired.", "invalid_api_key")
+
+
+async def test_a_lifespan_passes_through() -> None:
     passed = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         passed.append(scope["type"])
 
     unused: Any = None
-    asyncio.run(Auth(app, api_key=KEY)({"type": "lifespan"}, unused, unused))
+    await Auth(app, ring=lambda: unused)({"type": "lifespan"}, unused, unused)
     assert passed == ["lifespan"]
