@@ -7,6 +7,7 @@ It wraps the framework, because unknown routes and wrong methods never reach a m
 import logging
 import secrets
 import time
+from collections.abc import Sequence
 
 from app.errors import ApiError
 from app.kit.addresses import Networks, client_address
@@ -23,6 +24,8 @@ ANSWERS_ALWAYS = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 )
 """What every answer says, unless it says it otherwise itself, as the pages of the documentation do."""
+
+_ALWAYS_SAID = frozenset(name for name, _ in ANSWERS_ALWAYS)
 
 
 def new_request_id() -> str:
@@ -57,8 +60,10 @@ class Access:
     def _address(self, scope: Scope) -> str | None:
         """Return whose request it is: text of an address, or None where there is none, as on a local socket."""
         peer = scope.get("client")
+        if peer is None or not self._trusted_proxies:
+            return peer and str(peer[0])
         forwarded = (value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for")
-        return client_address(peer and peer[0], forwarded, self._trusted_proxies)
+        return client_address(peer[0], forwarded, self._trusted_proxies)
 
 
 class _Exchange:
@@ -80,12 +85,11 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self._status = message["status"]
             headers = message.get("headers", ())
-            said = {name for name, _ in headers}
             message["headers"] = [
                 *headers,
                 (b"x-request-id", self.request_id.encode()),
                 (b"openai-processing-ms", str(self._elapsed_ms()).encode()),
-                *[header for header in ANSWERS_ALWAYS if header[0] not in said],
+                *_unsaid([name for name, _ in headers]),
             ]
         await self._send(message)
 
@@ -109,3 +113,9 @@ class _Exchange:
                 "address": self._scope["state"]["address"],
             },
         )
+
+
+def _unsaid(said: list[bytes]) -> Sequence[tuple[bytes, bytes]]:
+    if _ALWAYS_SAID.isdisjoint(said):
+        return ANSWERS_ALWAYS
+    return [header for header in ANSWERS_ALWAYS if header[0] not in said]
