@@ -6,6 +6,7 @@ counts the prompt as its chat template writes it, and what each message takes of
 
 import asyncio
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 from typing import Any, Protocol
 
 from msgspec import Struct, json
@@ -21,6 +22,9 @@ from app.inference.tokens import estimate_message, most_message
 LEAST_ANSWER = 256
 """Tokens of the window kept free for an answer whose length nobody limited."""
 MOST_OF_TEMPLATE = 128
+HEADS_KEPT = 256
+WELL_FILLED = 0.9
+"""No count is asked for while messages that were counted fill this much of the room."""
 TOOL_WRITTEN_LARGER = 3
 """How many times larger than compact JSON a template writes a tool, at most: it may indent it."""
 
@@ -84,6 +88,7 @@ class Prompter:
         self._conversation = conversation
         self._context_messages = context_messages
         self._keep = keep
+        self._heads: dict[bytes, int] = {}
 
     async def prompt(self, spec: TurnSpec, upstream: Upstream, room: Room, *, refused: int = 0) -> Prompt:
         """Return what the model is shown.
@@ -92,8 +97,10 @@ class Prompter:
         an estimate half as far each time. Raises BudgetTooSmall, PromptTooLong.
         """
         history = await self._conversation.history(spec.thread_id, spec.last_messages or self._context_messages)
-        if not refused and (room.aim is None or _most(spec, history, upstream.name) <= room.aim):
-            return _made(spec, history, history)
+        if not refused:
+            shown = self._sure(spec, upstream, room, history)
+            if shown is not None:
+                return _made(spec, shown, history)
         head = _head_estimate(spec)
         limit = room.aim if room.aim is not None else head + sum(map(estimated, history))
         likely = _chosen(history, [_least(past, upstream.name) for past in history], limit)
@@ -102,12 +109,30 @@ class Prompter:
             return _made(spec, _chosen(likely, list(map(estimated, likely)), (limit >> refused) - head), likely)
         return await self._counted(spec, upstream, room, likely, counted, limit >> max(0, refused - 1))
 
+    def _sure(self, spec: TurnSpec, upstream: Upstream, room: Room, history: list[Past]) -> Sequence[Past] | None:
+        """Return what fits without a count of it; None when a count would let clearly more of the thread be shown."""
+        if room.aim is None:
+            return history
+        costs = [most(past, upstream.name) for past in history]
+        if _most_head(spec) + sum(costs) <= room.aim:
+            return history
+        head = self._heads.get(_head_of(spec, upstream))
+        if head is None:
+            return None
+        kept = choose(history, costs, room.aim - head)
+        filled = sum(known(history[at], upstream.name) or 0 for at in kept)
+        fits = head + sum(costs[at] for at in kept) <= room.aim
+        return [history[at] for at in kept] if fits and filled >= (room.aim - head) * WELL_FILLED else None
+
     async def _counted(
         self, spec: TurnSpec, upstream: Upstream, room: Room, history: list[Past], counted: PromptTokens, limit: int
     ) -> Prompt:
         head, *costs = await asyncio.to_thread(_shares, spec, history, counted)
         if counted.token_strs is not None:
             self._remember(upstream.name, history, costs)
+            self._heads[_head_of(spec, upstream)] = head
+            while len(self._heads) > HEADS_KEPT:
+                del self._heads[next(iter(self._heads))]
         kept = choose(history, costs, limit - head)
         tokens = head + sum(costs[at] for at in kept)
         if room.budget is not None and tokens > room.budget:
@@ -155,10 +180,15 @@ def _least(past: Past, model: str) -> int:
     return estimated(past) * 2 // 3 if counted is None else counted
 
 
-def _most(spec: TurnSpec, history: Sequence[Past], model: str) -> int:
+def _head_of(spec: TurnSpec, upstream: Upstream) -> bytes:
+    """Return a name for what stands before the messages."""
+    parts = json.encode((upstream.name, spec.instructions, spec.tools or None))
+    return blake2b(parts, digest_size=16).digest()
+
+
+def _most_head(spec: TurnSpec) -> int:
     tools = most_message(_tools(spec)) * TOOL_WRITTEN_LARGER if spec.tools else 0
-    head = MOST_OF_TEMPLATE + most_message(spec.instructions) + tools
-    return head + sum(most(past, model) for past in history)
+    return MOST_OF_TEMPLATE + most_message(spec.instructions) + tools
 
 
 def _head_estimate(spec: TurnSpec) -> int:
@@ -166,4 +196,4 @@ def _head_estimate(spec: TurnSpec) -> int:
 
 
 def _tools(spec: TurnSpec) -> str:
-    return json.encode(spec.tools).decode()
+    return json.encode(spec.tools).decode() if spec.tools else ""

@@ -1,7 +1,7 @@
 """The slots of turns that run at once, about as many as the model server takes, and the places of those that wait.
 
-Both are fair between projects: a free slot goes to the waiting project that has the fewest, and a project that fills the
-queue keeps nobody else out of it.
+Both are fair between projects: a free slot goes to the waiting project that has the fewest, and a project that fills
+the queue keeps nobody else out of it.
 """
 
 import asyncio

@@ -203,7 +203,7 @@ async def test_a_run_that_waits_past_its_time_expires_in_the_queue(sqlite: Sqlit
 async def test_a_run_in_the_middle_of_its_answer_expires_and_keeps_it(store: Database) -> None:
     model = ScriptedModel([text("half"), asyncio.Event()])
     async with engine(store, model, flush_s=NEVER_S) as rig:
-        run = await rig.run(expires_after_s=1)
+        run = await rig.run(expires_after_s=2)  # of whole seconds, so more than one
         assert (await rig.run_row(run)).status == "expired"
         assert await said_by(rig, run) == [("incomplete", "run_expired", "half")]
         assert [step.status for step in await rig.rows(STEPS, run)] == ["expired"]

@@ -102,11 +102,30 @@ async def test_a_thread_of_a_thousand_messages_is_counted_in_one_request_and_wha
     assert made.tokens == len(word_tokens(made.messages))
     assert 4096 - 256 - EACH < made.tokens <= 4096 - 256
     assert set(said.remembered.values()) == {EACH}
-    said.past.append(PastMessage("user", "1000: more", "msg_1000"))
-    again = await prompt(said, model, Room(4096, None, None))
+
+
+async def test_a_thread_past_its_window_is_counted_again_only_once_what_is_new_is_worth_it() -> None:
+    model, said = counting(), talk(1000)
+    prompter = Prompter(said, 10_000, said.keep)
+    limit = 4096 - 256
+    for number in range(1000, 1040):
+        made = await prompter.prompt(SPEC, Upstream(model, "tiny", 4096), Room(4096, None, None))
+        taken = len(word_tokens(made.messages))
+        assert limit * 0.9 - HEAD < taken <= limit
+        assert made.tokens in (None, taken)
+        said.past.append(PastMessage(ROLES[number % 2], f"{number}: " + "more " * 9, f"msg_{number}"))
+    assert 3 <= len(model.counted) <= 12
+    assert all(len(asked) < 400 for asked in model.counted[1:]), "what cannot fit is known and not counted again"
+
+
+async def test_other_instructions_are_counted_before_they_are_trusted() -> None:
+    model, said = counting(), talk(1000)
+    prompter, room = Prompter(said, 10_000, said.keep), Room(4096, None, None)
+    for instructions in ("Be brief.", "Be brief. " * 200, "Be brief. " * 200):
+        spec = replace(SPEC, instructions=instructions)
+        made = await prompter.prompt(spec, Upstream(model, "tiny", 4096), room)
+        assert len(word_tokens(made.messages)) <= 4096 - 256
     assert len(model.counted) == 2
-    assert len(model.counted[1]) <= len(again.messages) + 2, "what cannot fit is known and not counted again"
-    assert again.tokens == len(word_tokens(again.messages))
 
 
 async def test_once_counted_a_thread_that_fits_is_not_counted_again() -> None:
