@@ -12,6 +12,7 @@ ApiError                      500 server_error
 ├── UnsupportedMediaType      415 invalid_request_error
 ├── HeadTooLarge              431 invalid_request_error
 ├── RateLimited               429 rate_limit_error
+│   └── InsufficientQuota     429 insufficient_quota
 └── Unavailable               503 service_unavailable_error
 """
 
@@ -30,7 +31,7 @@ class ApiError(Exception):
         *,
         param: str | None = None,
         code: str | None = None,
-        retry_after_s: int | None = None,
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -114,6 +115,12 @@ class RateLimited(ApiError):
 
     status = 429
     type = "rate_limit_error"
+
+
+class InsufficientQuota(RateLimited):
+    """The tokens of a day or a month are used up."""
+
+    type = "insufficient_quota"
 
 
 class Unavailable(ApiError):

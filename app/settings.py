@@ -19,6 +19,7 @@ from sqlalchemy.exc import ArgumentError
 from app.kit.addresses import networks_of
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Bound = Annotated[int, Meta(ge=1, le=10**12)]
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 
 
@@ -139,6 +140,24 @@ class Settings(Struct, kw_only=True, frozen=True):
     shutdown_grace_s: Annotated[
         Seconds, Var("SHUTDOWN_GRACE_S", "seconds that running turns get to end when the server is stopped")
     ] = 25.0
+    rate_limit_requests_per_min: Annotated[
+        Bound | None, Var("RATE_LIMIT_REQUESTS_PER_MIN", "requests a minute of a key that has no limits of its own")
+    ] = None
+    rate_limit_tokens_per_min: Annotated[
+        Bound | None, Var("RATE_LIMIT_TOKENS_PER_MIN", "tokens a minute of such a key, prompts and answers")
+    ] = None
+    rate_limit_concurrent_runs: Annotated[
+        Bound | None, Var("RATE_LIMIT_CONCURRENT_RUNS", "runs at once of such a key, those in the queue too")
+    ] = None
+    rate_limit_concurrent_streams: Annotated[
+        Bound | None, Var("RATE_LIMIT_CONCURRENT_STREAMS", "streams at once of such a key")
+    ] = None
+    rate_limit_tokens_per_day: Annotated[
+        Bound | None, Var("RATE_LIMIT_TOKENS_PER_DAY", "tokens of such a key in a day, in UTC")
+    ] = None
+    rate_limit_tokens_per_month: Annotated[
+        Bound | None, Var("RATE_LIMIT_TOKENS_PER_MONTH", "tokens of such a key in a calendar month, in UTC")
+    ] = None
 
 
 class SettingsError(Exception):

@@ -14,6 +14,7 @@ DEFAULT_PROJECT = "proj_default"
 
 # Ids sort by creation only when compared byte by byte; PostgreSQL's default collation does not.
 Id = String(64).with_variant(String(64, collation="C"), "postgresql")
+UsageId = String(160).with_variant(String(160, collation="C"), "postgresql")
 Json = Text
 
 _UNENDED = text("ended_at IS NULL")
@@ -226,6 +227,24 @@ class RunEventsRow(Base):
     events: Mapped[bytes] = mapped_column(LargeBinary)
 
     __table_args__ = (Index("ix_run_events_written", "written_at"),)
+
+
+class UsageRow(Base):
+    """What a key used in a project on a day (UTC). Ids begin with the day, so they sort by it."""
+
+    __tablename__ = "usage"
+
+    id: Mapped[str] = mapped_column(UsageId, primary_key=True)
+    day: Mapped[str] = mapped_column(Id)
+    project_id: Mapped[str] = mapped_column(Id)
+    key_id: Mapped[str] = mapped_column(Id)
+    requests: Mapped[int] = mapped_column(BigInteger)
+    prompt_tokens: Mapped[int] = mapped_column(BigInteger)
+    completion_tokens: Mapped[int] = mapped_column(BigInteger)
+    runs: Mapped[int] = mapped_column(BigInteger)
+    refused: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (Index("ix_usage_project", "project_id", "id"), Index("ix_usage_key", "key_id", "id"))
 
 
 def table(row: type[Base]) -> Table:

@@ -1,6 +1,7 @@
 """The one renderer of errors: OpenAI's envelope, and the same inside a stream. Foreign errors are translated here."""
 
 import logging
+import math
 from http import HTTPStatus
 from typing import Any
 
@@ -13,6 +14,10 @@ from app.kit.wire import Answer
 from app.web.asgi import Send
 
 log = logging.getLogger(__name__)
+
+LONGEST_WAIT_S = 60
+"""The most seconds that a client is asked to wait within a call: SDKs honour no more, and other clients would hang for
+hours. What takes longer is told to nobody as a wait: the SDKs give up at once, and the message says when to return."""
 
 INTERNAL = "The server had an error while processing your request. Give its request id to whoever runs the server."
 
@@ -47,7 +52,11 @@ def headers_of(error: ApiError) -> dict[str, str]:
     """Return the headers that tell a client when to come back."""
     if error.retry_after_s is None:
         return {}
-    return {"retry-after": str(error.retry_after_s), "retry-after-ms": str(error.retry_after_s * 1000)}
+    wait_s = min(error.retry_after_s, LONGEST_WAIT_S)
+    headers = {"retry-after": str(math.ceil(wait_s)), "retry-after-ms": str(math.ceil(wait_s * 1000))}
+    if error.retry_after_s > LONGEST_WAIT_S:
+        headers["x-should-retry"] = "false"
+    return headers
 
 
 def answer_api_error(_: Request[Any, Any, Any], error: ApiError) -> Response[ErrorEnvelope]:

@@ -96,6 +96,12 @@ def test_every_field_has_a_variable_of_its_own_name_and_a_line_of_help() -> None
         ("CONTEXT_WINDOW", "131072", 131072),
         ("CONTEXT_MESSAGES", "10000", 10000),
         ("SHUTDOWN_GRACE_S", "2", 2.0),
+        ("RATE_LIMIT_REQUESTS_PER_MIN", "60", 60),
+        ("RATE_LIMIT_TOKENS_PER_MIN", "100000", 100_000),
+        ("RATE_LIMIT_CONCURRENT_RUNS", "1", 1),
+        ("RATE_LIMIT_CONCURRENT_STREAMS", "2", 2),
+        ("RATE_LIMIT_TOKENS_PER_DAY", "1000000", 1_000_000),
+        ("RATE_LIMIT_TOKENS_PER_MONTH", "1000000000000", 10**12),
     ],
 )
 def test_every_variable_is_read(name: str, text: str, value: object) -> None:

@@ -1,0 +1,1 @@
+"""What was used, told to keys and to administrators. What counts and limits it is app/limits."""
