@@ -16,6 +16,7 @@ import pytest
 from tests.e2e.streaming import new_assistant, new_thread, run_arrivals
 from tests.fixtures.processes import ROOT, api_process, free_port, running, stand_in
 from tests.fixtures.servers import API_KEY, MODEL
+from tests.fixtures.wire import logged
 
 CADDY = shutil.which("caddy")
 CADDYFILE = ROOT / "ops/caddy/Caddyfile"
@@ -33,10 +34,7 @@ class Site(NamedTuple):
 
     def address_of(self, answer: httpx2.Response) -> str:
         """Return whose request it was, as the log has it."""
-        lines = [
-            json.loads(line) for line in self.log.read_text().splitlines() if answer.headers["x-request-id"] in line
-        ]
-        return str(lines[-1]["address"])
+        return str(logged(self.log, answer.headers["x-request-id"])["address"])
 
 
 def adapted(port: int, api_url: str) -> dict[str, Any]:

@@ -12,11 +12,13 @@ import pytest
 
 from tests.fixtures.processes import api_process, stand_in
 from tests.fixtures.servers import API_KEY
-from tests.fixtures.wire import WireAnswer, request, wire
+from tests.fixtures.wire import WireAnswer, logged, request, wire
 
 CLIENT_TIMEOUT_S = 0.6
 KEEP_ALIVE_S = 0.4
 SLACK_S = 1.5
+SLOW_TO_BEGIN = ("--first-token-ms", "900")
+"""A stream is open for longer than a client may take to send its request."""
 CONNECTIONS = 20
 BODY_BYTES = 64 * 1024
 LIST = request("GET", "/v1/assistants?limit=1")
@@ -40,7 +42,7 @@ def edge(folder: Path) -> Iterator[str]:
         "CONNECTION_LIMIT": str(CONNECTIONS),
     }
     with (
-        stand_in(folder / "standin", "--token-ms", "0", "--max-model-len", "100000") as model_url,
+        stand_in(folder / "standin", *SLOW_TO_BEGIN, "--token-ms", "0", "--max-model-len", "100000") as model_url,
         api_process(folder / "log", {**env, "MODEL_URL": model_url}) as (url, _),
     ):
         yield url
@@ -190,8 +192,7 @@ def test_far_too_many_are_closed_at_once(edge: str) -> None:
 
 def test_nobody_chooses_an_address_of_their_own(edge: str, folder: Path) -> None:
     answer = exchange(edge, request("GET", "/v1/assistants?limit=1", "X-Forwarded-For: 198.51.100.1"))
-    [line] = [line for line in (folder / "log").read_text().splitlines() if answer.headers["x-request-id"] in line]
-    assert json.loads(line)["address"] == "127.0.0.1"
+    assert logged(folder / "log", answer.headers["x-request-id"])["address"] == "127.0.0.1"
 
 
 @pytest.fixture
@@ -219,6 +220,16 @@ def test_a_slow_reader_that_keeps_reading_gets_it_all(edge: str, long_thread: st
             threading.Event().wait(began + taken / 7e6 - time.monotonic())  # 7 MB a second
     assert time.monotonic() - began > 1.5 * CLIENT_TIMEOUT_S
     assert taken > 16 * len(TEXT.encode())
+
+
+def test_whoever_was_slow_once_is_not_cut_off_later(edge: str, long_thread: str) -> None:
+    with wire(edge) as client:
+        client.send(request("GET", f"/v1/threads/{long_thread}/messages?limit=100"))
+        assert len(client.answer().body) > 16 * len(TEXT.encode())
+        for _ in range(4):
+            threading.Event().wait(CLIENT_TIMEOUT_S / 2 - 0.05)
+            client.send(LIST)
+            assert client.answer().status == 200
 
 
 def test_a_stream_that_nobody_reads_is_cut_off_and_slows_no_other(edge: str) -> None:
