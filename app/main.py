@@ -12,6 +12,10 @@ from litestar.di import Provide
 from app.admin.controller import KeysController, ProjectsController
 from app.assistants.controller import AssistantsController
 from app.assistants.service import AssistantService
+from app.audit.controller import AuditController
+from app.audit.denials import Denials
+from app.audit.keeper import AuditKeeper
+from app.audit.service import AuditService
 from app.catalog.controller import ModelsController
 from app.catalog.service import Catalog
 from app.db.database import Database
@@ -57,6 +61,7 @@ CONTROLLERS = (
     ModelsController,
     ProjectsController,
     KeysController,
+    AuditController,
     HealthController,
     OpenApiController,
     PagesController,
@@ -69,6 +74,7 @@ class Parts:
     ending_runs: asyncio.Task[None] | None = None
     """What ends the runs within the grace, from when the server was told to stop."""
 
+    audit: AuditService
     database: Database
     executor: Executor
     catalog: Catalog
@@ -80,6 +86,9 @@ class Parts:
     threads: ThreadService
     messages: MessageService
     runs: RunService
+
+    def __init__(self) -> None:
+        self.denials = Denials(SystemClock())
 
 
 def create_app(settings: Settings) -> ASGIApp:
@@ -97,7 +106,7 @@ def create_framework_app(settings: Settings, parts: Parts) -> Litestar:
             app.state.ring = parts.admission.ring
             yield
 
-    names = ("catalog", "health", "projects", "keys", "assistants", "threads", "messages", "runs")
+    names = ("audit", "catalog", "health", "projects", "keys", "assistants", "threads", "messages", "runs")
     services = {name: Provide(_getter(parts, name), sync_to_thread=False) for name in names}
     return Litestar(
         route_handlers=CONTROLLERS,
@@ -147,10 +156,13 @@ async def running(settings: Settings, parts: Parts) -> AsyncGenerator[None, None
     clock = SystemClock()
     model = model_client(settings)
     database = await open_database(settings.database_url)
+    keeper = AuditKeeper(database, parts.denials)
+    parts.audit = AuditService(database, keeper)
     chores = TaskOwner()
     try:
         async with opened_keys(settings, database, clock) as parts.admission:
             executor = build(settings, parts, clock, model, database)
+            chores.start(keeper.keep(), name="audit")
             chores.start(keep_pruning(database, clock, settings.run_events_kept_s), name="pruning")
             await parts.runs.take_up_unended()
             chores.start(parts.runs.keep_expiring(), name="expiry")
@@ -161,6 +173,7 @@ async def running(settings: Settings, parts: Parts) -> AsyncGenerator[None, None
     finally:
         await model.close()
         await chores.close()
+        await keeper.close()
         await database.close()
 
 

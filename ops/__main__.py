@@ -5,6 +5,7 @@ import importlib
 import click
 
 VERBS = {
+    "audit": ("ops.commands.audit", "Verify or export the record of who changed what."),
     "config": ("ops.commands.config", "Show every setting, secrets hidden."),
     "dev": ("ops.commands.dev", "Run the API with a model stand-in, for development."),
     "health": ("ops.commands.health", "Ask a running API how it is."),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, Executable, Row, literal, select
+from sqlalchemy import Connection, Executable, Row, literal, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from app.errors import Unavailable
@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 RETRY_AFTER_S = 1
 _ONE = select(literal(1))
+_TAKE_TURNS = text("SELECT pg_advisory_xact_lock(:key)")
 
 
 class ReadTx:
@@ -46,6 +47,11 @@ class WriteTx(ReadTx):
     def run(self, statement: Executable, params: Mapping[str, Any] | None = None) -> int:
         """Carry out a statement; return how many rows it touched."""
         return self._connection.execute(statement, params).rowcount
+
+    def take_turns(self, key: int) -> None:
+        """Wait until no other transaction holds this number, then hold it. SQLite's one writer is always alone."""
+        if self._connection.dialect.name == "postgresql":
+            self._connection.execute(_TAKE_TURNS, {"key": key})
 
     def run_many(self, statement: Executable, rows: Sequence[Mapping[str, Any]]) -> None:
         """Carry out a statement once for each row."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, Float, ForeignKey, Index, LargeBinary, Row, String, Table, Text, text
+from sqlalchemy import BigInteger, Float, ForeignKey, Index, Integer, LargeBinary, Row, String, Table, Text, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 DEFAULT_PROJECT = "proj_default"
@@ -16,9 +16,13 @@ DEFAULT_PROJECT = "proj_default"
 Id = String(64).with_variant(String(64, collation="C"), "postgresql")
 UsageId = String(160).with_variant(String(160, collation="C"), "postgresql")
 Json = Text
+# SQLite numbers rows by itself only where the column is an INTEGER to the letter.
+Serial = BigInteger().with_variant(Integer, "sqlite")
 
 _UNENDED = text("ended_at IS NULL")
 _CALLS = text("type = 'tool_calls'")
+_SEALED = text("position IS NOT NULL")
+_WAITING = text("position IS NULL")
 
 
 class Base(DeclarativeBase):
@@ -245,6 +249,33 @@ class UsageRow(Base):
     refused: Mapped[int] = mapped_column(BigInteger)
 
     __table_args__ = (Index("ix_usage_project", "project_id", "id"), Index("ix_usage_key", "key_id", "id"))
+
+
+class AuditRow(Base):
+    """What was done or denied, and by whom. `seq` tells rows apart; `position` is the place in the chain.
+
+    Both `position` and `hash` are null until the row is sealed. No foreign keys: a record outlives what it tells of.
+    """
+
+    __tablename__ = "audit"
+
+    seq: Mapped[int] = mapped_column(Serial, primary_key=True)
+    position: Mapped[int | None] = mapped_column(BigInteger)
+    at: Mapped[int] = mapped_column(BigInteger)
+    request_id: Mapped[str | None] = mapped_column(Text)
+    key_id: Mapped[str | None] = mapped_column(Text)
+    project_id: Mapped[str | None] = mapped_column(Text)
+    address: Mapped[str | None] = mapped_column(Text)
+    action: Mapped[str] = mapped_column(Text)
+    object_id: Mapped[str | None] = mapped_column(Text)
+    outcome: Mapped[str] = mapped_column(Text)
+    times: Mapped[int] = mapped_column(BigInteger)
+    hash: Mapped[str | None] = mapped_column(Text)
+
+    __table_args__ = (
+        Index("ux_audit_position", "position", unique=True, sqlite_where=_SEALED, postgresql_where=_SEALED),
+        Index("ix_audit_waiting", "seq", sqlite_where=_WAITING, postgresql_where=_WAITING),
+    )
 
 
 def table(row: type[Base]) -> Table:

@@ -73,12 +73,30 @@ PROJECT_ID = (
     ("project_id", {"type": "string", "pattern": f"^({id_pattern('proj')[1:-1]})?$"}, "Only what belongs to it."),
 )
 # What a handler asks for, and the query parameters that it is made from.
+LINK = {"type": "string", "pattern": "^([0-9]{1,18}:[0-9a-f]{64})?$"}
+SPAN = (
+    ("after", LINK, "Only what comes after this link, `<position>:<hash>`, which must be on the chain."),
+    ("anchor", LINK, "A link, `<position>:<hash>`, that must still be on the chain."),
+)
+PLAIN = {"type": "string", "pattern": "^[A-Za-z0-9_.-]{0,64}$"}
+SECONDS = {"type": "integer", "minimum": 0, "maximum": 10**12 - 1}
+RECORDS = (
+    ("project_id", PLAIN, "Only what was done in this project."),
+    ("key_id", PLAIN, "Only what was done with this key."),
+    ("object_id", PLAIN, "Only what was done to this object."),
+    ("action", PLAIN, "Only this action, such as `thread.delete`."),
+    ("outcome", PLAIN, "Only what ended like this: `ok`, or the code of an error."),
+    ("since", SECONDS, "Only what was done at this second since 1970 or later."),
+    ("until", SECONDS, "Only what was done before this second since 1970."),
+)
 QUERIES = {
     "page_query": PAGE,
     "after_event": AFTER_EVENT,
     "metadata_filter": METADATA,
     "project_filter": PROJECT_ID,
     "run_id": RUN_ID,
+    "record_filter": RECORDS,
+    "span": SPAN,
 }
 
 

@@ -7,7 +7,7 @@ ID = sa.String(length=64).with_variant(sa.String(length=64, collation="C"), "pos
 USAGE_ID = sa.String(length=160).with_variant(sa.String(length=160, collation="C"), "postgresql")
 
 revision = "0006"
-down_revision = "0004"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 

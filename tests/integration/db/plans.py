@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, event
 
 from app.db.database import WriteTx
 
+PARTIAL = ("ix_runs_unfinished", "ix_audit_waiting", "ux_audit_position")
 LOOKS_AT_VALUES = 5  # times, before PostgreSQL weighs a plan that fits any value
 
 Sent = tuple[str, Sequence[Any]]
@@ -61,7 +62,7 @@ def _sqlite(connection: Connection, sent: Sent) -> Plan:
         statement,
         indexes=frozenset(_plain(match[1]) for match in found if match),
         # Reading a partial index from end to end is what it is there for.
-        scans=tuple(line for line in lines if line.startswith("SCAN") and "ix_runs_unfinished" not in line),
+        scans=tuple(line for line in lines if line.startswith("SCAN") and not any(one in line for one in PARTIAL)),
         sorts=tuple(line for line in lines if "TEMP B-TREE" in line),
     )
 
