@@ -32,6 +32,8 @@ LINGER_S = 1.0
 
 AT_ONCE = struct.pack("ii", 1, 0)
 """SO_LINGER: on, for no time."""
+CLOSED = -1
+"""What a closed socket has in place of a descriptor."""
 
 
 class Bounds(NamedTuple):
@@ -187,8 +189,11 @@ class Connection(HttpToolsProtocol):
         return -self.transport.get_write_buffer_size()
 
     def _took_too_slowly(self) -> None:
+        connection = self.transport.get_extra_info("socket")
+        if connection.fileno() == CLOSED:
+            return  # it went before its time was over
         # Without lingering: the kernel, too, forgets what it still wanted to send.
-        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
         log.info("cut off a client that does not read", extra={"unread_bytes": self.transport.get_write_buffer_size()})
         self.transport.abort()
 

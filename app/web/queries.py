@@ -86,7 +86,9 @@ def _order(text: str | None) -> Order:
 
 def after_event(request: Request[Any, Any, Any]) -> int:
     """Read the number of the last event that a reader has seen, from `after` or `Last-Event-ID`; 0 for none."""
-    text = request.query_params.get("after") or request.headers.get("last-event-id") or "0"
+    text = request.query_params.get("after")
+    if text is None:
+        text = request.headers.get("last-event-id") or "0"
     if not _INTEGER.fullmatch(text) or text.startswith("-"):
         raise InvalidRequest(
             "Invalid type for 'after': expected an integer, but got a string instead.",

@@ -193,13 +193,13 @@ async def test_an_unknown_run_has_no_events(rooms: Any) -> None:
     assert_refused(answer, f"No run found with id '{run['id']}'.", status=404)
 
 
-@pytest.mark.parametrize("after", ["-1", "x", "1.5", "+1", "٣", "9" * 5000])
+@pytest.mark.parametrize("after", ["", "-1", "x", "1.5", "+1", "٣", "9" * 5000])
 async def test_a_number_that_is_none_is_refused(rooms: Any, after: str) -> None:
     run = await completed_run(rooms, await new_thread(rooms, "x"), await new_assistant(rooms))
     refused = "Invalid type for 'after': expected an integer, but got a string instead."
     answer = await rooms.get(f"{path_of(run)}/events", params={"after": after})
     assert_refused(answer, refused, param="after", code="invalid_type")
-    if after.isascii():
+    if after and after.isascii():  # an empty header is how some send none
         answer = await replayed(rooms, run, **{"Last-Event-ID": after})
         assert_refused(answer, refused, param="after", code="invalid_type")
 
