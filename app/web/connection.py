@@ -71,9 +71,10 @@ class Connection(HttpToolsProtocol):
         self._arriving.begin()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the deadlines."""
+        """Forget the deadlines, also the one that uvicorn keeps for a connection that broke."""
         self._arriving.end()
         self._leaving.end()
+        self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

@@ -49,6 +49,15 @@ def peer() -> Iterator[socket.socket]:
         yield one
 
 
+def connected(transport: Any) -> Connection:
+    """Return a connection whose request has come."""
+    config = uvicorn.Config(lambda: None, http="httptools", log_config=None)
+    connection = Connection(BOUNDS, config=config, server_state=ServerState(), app_state={})
+    connection.connection_made(transport)
+    connection._arriving.end()
+    return connection
+
+
 def kept_alive_too_long(connection: Connection) -> None:
     connection.timeout_keep_alive_handler()
 
@@ -63,10 +72,17 @@ async def test_what_is_left_of_an_answer_is_not_waited_for_without_end(
     peer: socket.socket, closed: Callable[[Connection], None], anyio_backend: str
 ) -> None:
     transport: Any = UntakenTransport(peer)
-    config = uvicorn.Config(lambda: None, http="httptools", log_config=None)
-    connection = Connection(BOUNDS, config=config, server_state=ServerState(), app_state={})
-    connection.connection_made(transport)
-    connection._arriving.end()  # a request has come
+    connection = connected(transport)
     closed(connection)
     await asyncio.wait_for(transport.aborted.wait(), 5)
     connection.connection_lost(None)
+
+
+async def test_an_idle_connection_that_breaks_is_waited_for_no_longer(peer: socket.socket, anyio_backend: str) -> None:
+    transport: Any = UntakenTransport(peer)
+    connection = connected(transport)
+    connection.on_response_complete()
+    waiting = connection.timeout_keep_alive_task
+    assert waiting is not None
+    connection.connection_lost(ConnectionResetError())
+    assert waiting.cancelled()
