@@ -72,6 +72,12 @@ fix: setup
 types: setup
     .venv/bin/mypy
 
+# Make, list, change, rotate and revoke API keys: `just keys create desk`
+[group('run')]
+[positional-arguments]
+keys *args: setup
+    @{{ python }} -m ops keys "$@"
+
 # Bring the schema of DATABASE_URL up to date
 [group('run')]
 migrate: setup

@@ -201,7 +201,8 @@ def load_settings(env: Mapping[str, str]) -> Settings:
             if text is not None:
                 values[variable.field] = _parsed(variable.type, text)
         except (ValueError, OSError) as problem:
-            problems.append(f"{variable.var.name}: {problem}")
+            shown = str(problem).partition(", got ")[0] if variable.var.secret else problem
+            problems.append(f"{variable.var.name}: {shown}")
     settings = Settings(**values)
     problems += _unsound(settings, wrong={line.split(":", 1)[0] for line in problems})
     if problems:

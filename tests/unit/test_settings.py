@@ -248,3 +248,7 @@ def test_the_password_of_a_model_server_is_hidden_too() -> None:
 def test_no_problem_repeats_a_password(name: str) -> None:
     for url in ("ftp://someone:a-secret@h/d", "http://someone:a-secret@h:port/d"):
         assert "a-secret" not in problems_of(**{name: url})[0]
+
+
+def test_a_secret_that_is_refused_is_not_shown() -> None:
+    assert problems_of(KEY_PEPPER="a secret, too short") == ["KEY_PEPPER: expected str of length >= 32"]
