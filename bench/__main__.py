@@ -11,6 +11,7 @@ from typing import Any
 import click
 import uvloop
 
+from bench.admission import admission
 from bench.lengths import growth, starts
 from bench.scenarios import chunk_cost, first_token, runs_per_second
 from bench.table import Row, lines
@@ -20,10 +21,11 @@ SCENARIOS: dict[str, Callable[[float], Coroutine[Any, Any, list[Row]]]] = {
     "runs": runs_per_second,
     "chunks": chunk_cost,
     "starts": starts,
+    "admission": admission,
     "growth": partial(growth, threads=100_000),
     "growth-large": partial(growth, threads=1_000_000),
 }
-DEFAULT = ("first-token", "runs", "chunks", "starts", "growth")
+DEFAULT = ("first-token", "runs", "chunks", "starts", "admission", "growth")
 
 
 @click.command()
