@@ -32,6 +32,7 @@ from app.keys.projects import ProjectService
 from app.keys.ring import KeyRing
 from app.keys.service import KeyService
 from app.kit.addresses import networks_of
+from app.kit.caller import Caller
 from app.kit.clock import Clock, SystemClock
 from app.kit.tasks import TaskOwner
 from app.messages.controller import MessagesController
@@ -115,7 +116,7 @@ def create_framework_app(settings: Settings, parts: Parts) -> Litestar:
         state=State({"json_depth_limit": settings.json_depth_limit}),
         dependencies={
             **services,
-            "project_id": Provide(_project_id, sync_to_thread=False),
+            "caller": Provide(_caller, sync_to_thread=False),
             "page_query": Provide(page_query, sync_to_thread=False),
             "after_event": Provide(after_event, sync_to_thread=False),
             "metadata_filter": Provide(metadata_filter, sync_to_thread=False),
@@ -145,9 +146,9 @@ def _getter(parts: Parts, name: str) -> Any:
     return get
 
 
-def _project_id(request: Request[Any, Any, Any]) -> str:
-    project_id: str = request.scope["state"]["project_id"]
-    return project_id
+def _caller(request: Request[Any, Any, Any]) -> Caller:
+    caller: Caller = request.scope["state"]["caller"]
+    return caller
 
 
 @asynccontextmanager

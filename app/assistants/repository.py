@@ -10,6 +10,7 @@ from app.db.database import ReadTx, WriteTx
 from app.db.repository import read_page
 from app.db.tables import AssistantRow, table
 from app.errors import NotFound
+from app.kit.caller import Caller
 from app.kit.pages import Page, PageQuery
 
 ASSISTANTS = table(AssistantRow)
@@ -42,9 +43,10 @@ class AssistantReader:
 class AssistantWriter(AssistantReader):
     """Reads and writes one project's assistants."""
 
-    def __init__(self, tx: WriteTx, project_id: str) -> None:
-        super().__init__(tx, project_id)
+    def __init__(self, tx: WriteTx, caller: Caller) -> None:
+        super().__init__(tx, caller.project_id)
         self._write = tx
+        self._caller = caller
 
     def add(self, values: Mapping[str, Any]) -> Row[Any]:
         """Insert an assistant and return its row."""

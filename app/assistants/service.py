@@ -8,6 +8,7 @@ from msgspec import Struct
 from app.assistants.repository import AssistantReader, AssistantWriter
 from app.assistants.schemas import Assistant, AssistantDeleted, CreateAssistant, UpdateAssistant, assistant_of
 from app.db.database import Database
+from app.kit.caller import Caller
 from app.kit.clock import Clock
 from app.kit.ids import new_id
 from app.kit.pages import Page, PageQuery
@@ -26,32 +27,32 @@ class AssistantService:
         self._clock = clock
         self._default_model = default_model
 
-    async def create(self, project_id: str, body: CreateAssistant) -> Assistant:
+    async def create(self, caller: Caller, body: CreateAssistant) -> Assistant:
         """Keep a new assistant."""
         values = SAMPLING | columns_of(body)
         values |= {"id": new_id("asst"), "created_at": self._clock.now()}
         values["model"] = body.model or await self._default_model()
-        row = await self._database.write(lambda tx: AssistantWriter(tx, project_id).add(values))
+        row = await self._database.write(lambda tx: AssistantWriter(tx, caller).add(values))
         return assistant_of(row)
 
-    async def page(self, project_id: str, query: PageQuery) -> Page[Assistant]:
+    async def page(self, caller: Caller, query: PageQuery) -> Page[Assistant]:
         """List assistants."""
-        return await self._database.read(lambda tx: AssistantReader(tx, project_id).page(query))
+        return await self._database.read(lambda tx: AssistantReader(tx, caller.project_id).page(query))
 
-    async def retrieve(self, project_id: str, assistant_id: str) -> Assistant:
+    async def retrieve(self, caller: Caller, assistant_id: str) -> Assistant:
         """Return one assistant."""
-        row = await self._database.read(lambda tx: AssistantReader(tx, project_id).require(assistant_id))
+        row = await self._database.read(lambda tx: AssistantReader(tx, caller.project_id).require(assistant_id))
         return assistant_of(row)
 
-    async def update(self, project_id: str, assistant_id: str, body: UpdateAssistant) -> Assistant:
+    async def update(self, caller: Caller, assistant_id: str, body: UpdateAssistant) -> Assistant:
         """Change what was sent."""
         values = columns_of(body)
-        row = await self._database.write(lambda tx: AssistantWriter(tx, project_id).change(assistant_id, values))
+        row = await self._database.write(lambda tx: AssistantWriter(tx, caller).change(assistant_id, values))
         return assistant_of(row)
 
-    async def delete(self, project_id: str, assistant_id: str) -> AssistantDeleted:
+    async def delete(self, caller: Caller, assistant_id: str) -> AssistantDeleted:
         """Delete an assistant; threads stay, except those bound to it."""
-        await self._database.write(lambda tx: AssistantWriter(tx, project_id).delete(assistant_id))
+        await self._database.write(lambda tx: AssistantWriter(tx, caller).delete(assistant_id))
         return AssistantDeleted(id=assistant_id)
 
 

@@ -5,9 +5,9 @@ A client that goes away does not matter here; recorder.py puts what happens on d
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Coroutine
 from contextlib import aclosing, suppress
-from itertools import count
 from typing import Any, Protocol
 
 from app.engine.bus import Bus, Topic
@@ -209,7 +209,8 @@ class Executor:
         """Run a turn under its deadline. A record that has begun is finished even when the deadline passes."""
         left_s = turn.spec.expires_at - self._clock.now()
         async with asyncio.timeout(left_s):
-            for attempt in count(1):
+            tries: Counter[type[ModelFailure]] = Counter()
+            while True:
                 if not has_slot:
                     await self._wait(turn, self.slots.take(turn.spec.project_id))
                 try:
@@ -218,7 +219,8 @@ class Executor:
                     await self._ask(turn, recorder)
                     return
                 except ModelFailure as failure:
-                    pause_s = None if turn.produced else pause_before_retry(failure, attempt)
+                    tries[type(failure)] += 1  # a long wait for a server leaves the few tries at a full one
+                    pause_s = None if turn.produced else pause_before_retry(failure, tries[type(failure)])
                     if pause_s is None:
                         raise
                     await recorder.record((TurnRequeued(at=self._clock.now()),))

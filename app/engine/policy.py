@@ -21,7 +21,7 @@ from app.inference.failures import ModelBroke, ModelBusy, ModelFailure, ModelUnr
 RETRY_FIRST_S = 0.25
 RETRY_MOST_S = 4.0
 BUSY_ATTEMPTS = 4
-BROKE_ATTEMPTS = 2
+BROKE_ATTEMPTS = 4  # within them a dying vLLM, which answers 500 for a second, has closed its port
 
 POLL_AFTER_MS = 500
 POLL_AFTER_MOST_MS = 5_000

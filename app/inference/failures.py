@@ -68,7 +68,10 @@ class ModelRefused(ModelFailure):
 
 def failure_of_answer(status: int, body: bytes) -> ModelFailure:
     """Translate an error answer, of vLLM or of any server with its shape."""
-    message, param = _message_of(body)
+    return _failure_of(status, *_message_of(body))
+
+
+def _failure_of(status: int, message: str, param: str | None) -> ModelFailure:
     if status == 401 or status == 403:
         return ModelBroke("The model server refused this server's key (MODEL_API_KEY).")
     if status in (429, 503):
@@ -90,8 +93,11 @@ def names_a_model(body: bytes) -> bool:
 
 
 def failure_of_event(error: Any) -> ModelFailure:
-    """Translate an error that arrived inside a stream, after HTTP 200."""
-    return ModelBroke(f"The model server failed while it answered: {_words_of(error) or 'no reason given'}")
+    """Translate an error inside a stream. Some refusals of vLLM come only there: a full queue, a bad schema."""
+    words, status = _words_of(error), error.get("code") if isinstance(error, dict) else None
+    if isinstance(status, int) and (400 <= status < 500 or status == 503):
+        return _failure_of(status, words, _param_of(error))
+    return ModelBroke(f"The model server failed while it answered: {words or 'no reason given'}")
 
 
 def _message_of(body: bytes) -> tuple[str, str | None]:

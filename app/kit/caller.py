@@ -12,5 +12,5 @@ class Caller(Struct, frozen=True, kw_only=True):
     project_id: str
     key_id: str
     request_id: str
-    address: str
+    address: str | None
     models: frozenset[str] | None = None

@@ -4,6 +4,7 @@ from litestar import Controller, Response, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody
 
+from app.kit.caller import Caller
 from app.kit.pages import Page, PageQuery
 from app.messages.schemas import CreateMessage, Message, MessageDeleted, UpdateMessage
 from app.messages.service import MessageService
@@ -20,19 +21,19 @@ class MessagesController(Controller):
     @post("/", dto=WireBody[CreateMessage], status_code=200, operation_id="createMessage")
     async def create(
         self,
-        project_id: NamedDependency[str],
+        caller: NamedDependency[Caller],
         messages: NamedDependency[MessageService],
         thread_id: FromPath[str],
         data: JSONBody[CreateMessage],
     ) -> Response[Message]:
         """Add a message at the end of a thread. Refused while a run holds the thread."""
         require_id("thread_id", thread_id, "thread")
-        return Response(await messages.create(project_id, thread_id, data))
+        return Response(await messages.create(caller, thread_id, data))
 
     @get("/", operation_id="listMessages")
     async def page(
         self,
-        project_id: NamedDependency[str],
+        caller: NamedDependency[Caller],
         messages: NamedDependency[MessageService],
         page_query: NamedDependency[PageQuery],
         thread_id: FromPath[str],
@@ -42,24 +43,24 @@ class MessagesController(Controller):
         require_id("thread_id", thread_id, "thread")
         if run_id:
             require_id("run_id", run_id, "run")
-        return Response(await messages.page(project_id, thread_id, run_id or None, page_query))
+        return Response(await messages.page(caller, thread_id, run_id or None, page_query))
 
     @get("/{message_id:str}", operation_id="getMessage")
     async def retrieve(
         self,
-        project_id: NamedDependency[str],
+        caller: NamedDependency[Caller],
         messages: NamedDependency[MessageService],
         thread_id: FromPath[str],
         message_id: FromPath[str],
     ) -> Response[Message]:
         """Retrieve a message."""
         _require_ids(thread_id, message_id)
-        return Response(await messages.retrieve(project_id, thread_id, message_id))
+        return Response(await messages.retrieve(caller, thread_id, message_id))
 
     @post("/{message_id:str}", dto=WireBody[UpdateMessage], status_code=200, operation_id="modifyMessage")
     async def update(
         self,
-        project_id: NamedDependency[str],
+        caller: NamedDependency[Caller],
         messages: NamedDependency[MessageService],
         thread_id: FromPath[str],
         message_id: FromPath[str],
@@ -67,19 +68,19 @@ class MessagesController(Controller):
     ) -> Response[Message]:
         """Replace a message's metadata."""
         _require_ids(thread_id, message_id)
-        return Response(await messages.update(project_id, thread_id, message_id, data))
+        return Response(await messages.update(caller, thread_id, message_id, data))
 
     @delete("/{message_id:str}", status_code=200, operation_id="deleteMessage")
     async def delete(
         self,
-        project_id: NamedDependency[str],
+        caller: NamedDependency[Caller],
         messages: NamedDependency[MessageService],
         thread_id: FromPath[str],
         message_id: FromPath[str],
     ) -> Response[MessageDeleted]:
         """Delete a message."""
         _require_ids(thread_id, message_id)
-        return Response(await messages.delete(project_id, thread_id, message_id))
+        return Response(await messages.delete(caller, thread_id, message_id))
 
 
 def _require_ids(thread_id: str, message_id: str) -> None:

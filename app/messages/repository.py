@@ -9,6 +9,7 @@ from app.db.database import ReadTx, WriteTx
 from app.db.repository import read_page
 from app.db.tables import MessageRow, StepRow, ThreadRow, table
 from app.errors import InvalidRequest, NotFound
+from app.kit.caller import Caller
 from app.kit.ids import new_id
 from app.kit.pages import Page, PageQuery
 from app.kit.wire import to_json
@@ -104,9 +105,10 @@ class MessageReader:
 class MessageWriter(MessageReader):
     """Reads and writes the messages of one project."""
 
-    def __init__(self, tx: WriteTx, project_id: str) -> None:
-        super().__init__(tx, project_id)
+    def __init__(self, tx: WriteTx, caller: Caller) -> None:
+        super().__init__(tx, caller.project_id)
         self._write = tx
+        self._caller = caller
 
     def append(self, thread_id: str, bodies: Sequence[CreateMessage], at: int) -> list[dict[str, Any]]:
         """Add messages at the end of a thread; return their columns.

@@ -11,6 +11,7 @@ from app.db.database import Database
 from app.db.tables import row_of
 from app.engine.context import Past, PastMessage
 from app.errors import ApiError
+from app.kit.caller import Caller
 from app.kit.clock import Clock
 from app.kit.pages import Page, PageQuery
 from app.messages.calls import calls_of
@@ -28,34 +29,34 @@ class MessageService:
         self._database = database
         self._clock = clock
 
-    async def create(self, project_id: str, thread_id: str, body: CreateMessage) -> Message:
+    async def create(self, caller: Caller, thread_id: str, body: CreateMessage) -> Message:
         """Add a message at the end of a thread."""
         at = self._clock.now()
-        rows = await self._database.write(lambda tx: MessageWriter(tx, project_id).append(thread_id, [body], at))
+        rows = await self._database.write(lambda tx: MessageWriter(tx, caller).append(thread_id, [body], at))
         return message_of(row_of(rows[0]))
 
-    async def page(self, project_id: str, thread_id: str, run_id: str | None, query: PageQuery) -> Page[Message]:
+    async def page(self, caller: Caller, thread_id: str, run_id: str | None, query: PageQuery) -> Page[Message]:
         """List a thread's messages."""
-        return await self._database.read(lambda tx: MessageReader(tx, project_id).page(thread_id, run_id, query))
+        return await self._database.read(lambda tx: MessageReader(tx, caller.project_id).page(thread_id, run_id, query))
 
-    async def retrieve(self, project_id: str, thread_id: str, message_id: str) -> Message:
+    async def retrieve(self, caller: Caller, thread_id: str, message_id: str) -> Message:
         """Return one message."""
-        row = await self._database.read(lambda tx: MessageReader(tx, project_id).require(thread_id, message_id))
+        row = await self._database.read(lambda tx: MessageReader(tx, caller.project_id).require(thread_id, message_id))
         return message_of(row)
 
-    async def update(self, project_id: str, thread_id: str, message_id: str, body: UpdateMessage) -> Message:
+    async def update(self, caller: Caller, thread_id: str, message_id: str, body: UpdateMessage) -> Message:
         """Replace a message's metadata."""
         if body.metadata is UNSET:
-            return await self.retrieve(project_id, thread_id, message_id)
+            return await self.retrieve(caller, thread_id, message_id)
         metadata = body.metadata or {}
         row = await self._database.write(
-            lambda tx: MessageWriter(tx, project_id).set_metadata(thread_id, message_id, metadata)
+            lambda tx: MessageWriter(tx, caller).set_metadata(thread_id, message_id, metadata)
         )
         return message_of(row)
 
-    async def delete(self, project_id: str, thread_id: str, message_id: str) -> MessageDeleted:
+    async def delete(self, caller: Caller, thread_id: str, message_id: str) -> MessageDeleted:
         """Delete a message."""
-        await self._database.write(lambda tx: MessageWriter(tx, project_id).delete(thread_id, message_id))
+        await self._database.write(lambda tx: MessageWriter(tx, caller).delete(thread_id, message_id))
         return MessageDeleted(id=message_id)
 
     async def history(self, thread_id: str, count: int) -> list[Past]:

@@ -5,6 +5,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 from litestar.response import Stream
 
+from app.kit.caller import Caller
 from app.kit.pages import Page, PageQuery
 from app.runs.rows import unavailable_tools
 from app.runs.schemas import CreateRun, CreateThreadAndRun, Run, RunStep, SubmitOutputs, UpdateRun
@@ -23,7 +24,7 @@ class RunsController(Controller):
     @post("/runs", dto=WireBody[CreateThreadAndRun], status_code=200, operation_id="createThreadAndRun")
     async def create_with_thread(
         self,
-        project_id: NamedDependency[str],
+        caller: NamedDependency[Caller],
         runs: NamedDependency[RunService],
         data: JSONBody[CreateThreadAndRun],
     ) -> Response[Run] | Stream:
@@ -32,13 +33,13 @@ class RunsController(Controller):
             require_id("assistant_id", data.assistant_id, "asst")
         if data.thread is not None and data.thread.assistant_id is not None:
             require_id("thread.assistant_id", data.thread.assistant_id, "asst")
-        started = await runs.create_with_thread(project_id, data)
+        started = await runs.create_with_thread(caller, data)
         return _answer(runs, started, stream=data.stream)
 
     @post("/{thread_id:str}/runs", dto=WireBody[CreateRun], status_code=200, operation_id="createRun")
     async def create(
         self,
-        project_id: NamedDependency[str],
+        caller: NamedDependency[Caller],
         runs: NamedDependency[RunService],
         thread_id: FromPath[str],
         data: JSONBody[CreateRun],
@@ -47,32 +48,32 @@ class RunsController(Controller):
         require_id("thread_id", thread_id, "thread")
         if data.assistant_id is not None:
             require_id("assistant_id", data.assistant_id, "asst")
-        started = await runs.create(project_id, thread_id, data)
+        started = await runs.create(caller, thread_id, data)
         return _answer(runs, started, stream=data.stream)
 
     @get("/{thread_id:str}/runs", operation_id="listRuns")
     async def page(
         self,
-        project_id: NamedDependency[str],
+        caller: NamedDependency[Caller],
         runs: NamedDependency[RunService],
         page_query: NamedDependency[PageQuery],
         thread_id: FromPath[str],
     ) -> Response[Page[Run]]:
         """List a thread's runs, newest first."""
         require_id("thread_id", thread_id, "thread")
-        return Response(await runs.page(project_id, thread_id, page_query))
+        return Response(await runs.page(caller, thread_id, page_query))
 
     @get("/{thread_id:str}/runs/{run_id:str}", operation_id="getRun")
     async def retrieve(
         self,
-        project_id: NamedDependency[str],
+        caller: NamedDependency[Caller],
         runs: NamedDependency[RunService],
         thread_id: FromPath[str],
         run_id: FromPath[str],
     ) -> Response[Run]:
         """Retrieve a run."""
         _require_ids(thread_id, run_id)
-        return _paced(runs, await runs.retrieve(project_id, thread_id, run_id))
+        return _paced(runs, await runs.retrieve(caller, thread_id, run_id))
 
     @post(
         "/{thread_id:str}/runs/{run_id:str}",
@@ -82,7 +83,7 @@ class RunsController(Controller):
     )
     async def update(
         self,
-        project_id: NamedDependency[str],
+        caller: NamedDependency[Caller],
         runs: NamedDependency[RunService],
         thread_id: FromPath[str],
         run_id: FromPath[str],
@@ -90,7 +91,7 @@ class RunsController(Controller):
     ) -> Response[Run]:
         """Replace a run's metadata."""
         _require_ids(thread_id, run_id)
-        return Response(await runs.update(project_id, thread_id, run_id, data))
+        return Response(await runs.update(caller, thread_id, run_id, data))
 
     @post(
         "/{thread_id:str}/runs/{run_id:str}/submit_tool_outputs",
@@ -100,7 +101,7 @@ class RunsController(Controller):
     )
     async def submit_tool_outputs(
         self,
-        project_id: NamedDependency[str],
+        caller: NamedDependency[Caller],
         runs: NamedDependency[RunService],
         thread_id: FromPath[str],
         run_id: FromPath[str],
@@ -108,25 +109,25 @@ class RunsController(Controller):
     ) -> Response[Run] | Stream:
         """Submit the outputs of every tool call that a run waits for. With `stream` the answer is an event stream."""
         _require_ids(thread_id, run_id)
-        started = await runs.submit_outputs(project_id, thread_id, run_id, data)
+        started = await runs.submit_outputs(caller, thread_id, run_id, data)
         return _answer(runs, started, stream=data.stream)
 
     @post("/{thread_id:str}/runs/{run_id:str}/cancel", status_code=200, operation_id="cancelRun")
     async def cancel(
         self,
-        project_id: NamedDependency[str],
+        caller: NamedDependency[Caller],
         runs: NamedDependency[RunService],
         thread_id: FromPath[str],
         run_id: FromPath[str],
     ) -> Response[Run]:
         """Stop a run that has not ended. What it has answered so far is kept as an incomplete message."""
         _require_ids(thread_id, run_id)
-        return _paced(runs, await runs.cancel(project_id, thread_id, run_id))
+        return _paced(runs, await runs.cancel(caller, thread_id, run_id))
 
     @get("/{thread_id:str}/runs/{run_id:str}/events", operation_id="streamRunEvents")
     async def events(
         self,
-        project_id: NamedDependency[str],
+        caller: NamedDependency[Caller],
         runs: NamedDependency[RunService],
         after_event: NamedDependency[int],
         thread_id: FromPath[str],
@@ -134,12 +135,12 @@ class RunsController(Controller):
     ) -> Stream:
         """Replay a run's events and go on live. `id:` lines number them; `after` or `Last-Event-ID` resumes."""
         _require_ids(thread_id, run_id)
-        return event_stream(await runs.events(project_id, thread_id, run_id, after_event))
+        return event_stream(await runs.events(caller, thread_id, run_id, after_event))
 
     @get("/{thread_id:str}/runs/{run_id:str}/steps", operation_id="listRunSteps")
     async def steps(
         self,
-        project_id: NamedDependency[str],
+        caller: NamedDependency[Caller],
         runs: NamedDependency[RunService],
         page_query: NamedDependency[PageQuery],
         thread_id: FromPath[str],
@@ -147,12 +148,12 @@ class RunsController(Controller):
     ) -> Response[Page[RunStep]]:
         """List a run's steps, newest first."""
         _require_ids(thread_id, run_id)
-        return Response(await runs.steps(project_id, thread_id, run_id, page_query))
+        return Response(await runs.steps(caller, thread_id, run_id, page_query))
 
     @get("/{thread_id:str}/runs/{run_id:str}/steps/{step_id:str}", operation_id="getRunStep")
     async def step(
         self,
-        project_id: NamedDependency[str],
+        caller: NamedDependency[Caller],
         runs: NamedDependency[RunService],
         thread_id: FromPath[str],
         run_id: FromPath[str],
@@ -161,7 +162,7 @@ class RunsController(Controller):
         """Retrieve a step of a run."""
         _require_ids(thread_id, run_id)
         require_id("step_id", step_id, "step")
-        return Response(await runs.step(project_id, thread_id, run_id, step_id))
+        return Response(await runs.step(caller, thread_id, run_id, step_id))
 
 
 def _answer(runs: RunService, started: StartedRun, *, stream: bool | None) -> Response[Run] | Stream:

@@ -20,7 +20,8 @@ from app.engine.events import (
 from app.engine.journal import append_in, past_of, record_events, take_over
 from app.engine.policy import closing
 from app.engine.turn import Stamped, Turn, TurnSpec
-from app.errors import InvalidRequest, NotFound
+from app.errors import InvalidRequest, NotFound, PermissionDenied
+from app.kit.caller import Caller
 from app.kit.ids import new_id
 from app.kit.pages import Page, PageQuery
 from app.kit.wire import to_json
@@ -98,9 +99,10 @@ class RunReader:
 class RunWriter(RunReader):
     """Accepts runs and changes their metadata."""
 
-    def __init__(self, tx: WriteTx, project_id: str) -> None:
-        super().__init__(tx, project_id)
+    def __init__(self, tx: WriteTx, caller: Caller) -> None:
+        super().__init__(tx, caller.project_id)
         self._write = tx
+        self._caller = caller
 
     def accept(
         self, thread_id: str, wanted: RunInput, messages: Sequence[CreateMessage], at: int, *, starts: bool
@@ -116,10 +118,11 @@ class RunWriter(RunReader):
             active = ThreadReader(self._write, self.project_id).require(thread_id).active_run_id
             raise InvalidRequest(f"Thread {thread_id} already has an active run {active}.")
         first = thread.last_position - len(messages) + 1
-        MessageWriter(self._write, self.project_id).insert(thread_id, messages, at, first=first)
+        MessageWriter(self._write, self._caller).insert(thread_id, messages, at, first=first)
         assistant = self._assistant(wanted.options.assistant_id or thread.assistant_id)
         identity = {"id": run_id, "project_id": self.project_id, "thread_id": thread_id}
         columns = NOTHING_YET | run_columns(wanted, assistant, at) | identity
+        self._require_model(str(columns["model"]))
         accepted = [Stamped(1, TurnQueued(at=at))]
         if starts:
             columns |= {"status": "in_progress", "started_at": at}
@@ -165,6 +168,14 @@ class RunWriter(RunReader):
                 code="missing_required_parameter",
             )
         return AssistantReader(self._write, self.project_id).require(assistant_id)
+
+    def _require_model(self, model: str) -> None:
+        if self._caller.models is not None and model not in self._caller.models:
+            raise PermissionDenied(
+                f"Project `{self.project_id}` does not have access to model `{model}` with this API key.",
+                param="model",
+                code="model_not_found",
+            )
 
     def set_metadata(self, thread_id: str, run_id: str, metadata: dict[str, str]) -> Row[Any]:
         """Replace a run's metadata and return its row. Raises NotFound."""

@@ -19,6 +19,7 @@ from app.engine.journal import Journal
 from app.engine.lifecycle import ENDED
 from app.engine.turn import Stamped
 from app.errors import ApiError, InvalidRequest
+from app.kit.caller import Caller
 from app.kit.clock import Clock
 from app.kit.pages import Page, PageQuery
 from app.runs.columns import input_of
@@ -71,61 +72,61 @@ class RunService:
         self._expires_after_s = expires_after_s
         self._ping_s = ping_s
 
-    async def create(self, project_id: str, thread_id: str, body: CreateRun) -> StartedRun:
+    async def create(self, caller: Caller, thread_id: str, body: CreateRun) -> StartedRun:
         """Accept a run over a thread and hand it to the executor."""
         wanted = input_of(body, self._expires_after_s)
         messages = body.additional_messages or []
         at = self._clock.now()
 
         def accept(tx: WriteTx, starts: bool) -> Acceptance:
-            return RunWriter(tx, project_id).accept(thread_id, wanted, messages, at, starts=starts)
+            return RunWriter(tx, caller).accept(thread_id, wanted, messages, at, starts=starts)
 
-        return await self._start(project_id, accept)
+        return await self._start(caller, accept)
 
-    async def create_with_thread(self, project_id: str, body: CreateThreadAndRun) -> StartedRun:
+    async def create_with_thread(self, caller: Caller, body: CreateThreadAndRun) -> StartedRun:
         """Create a thread and accept a run over it, in one transaction."""
         wanted = input_of(body, self._expires_after_s)
         at = self._clock.now()
         made: list[Thread] = []
 
         def accept(tx: WriteTx, starts: bool) -> Acceptance:
-            thread = ThreadWriter(tx, project_id).create(body.thread or CreateThread(), at)
+            thread = ThreadWriter(tx, caller).create(body.thread or CreateThread(), at)
             made[:] = [thread]
-            return RunWriter(tx, project_id).accept(thread.id, wanted, [], at, starts=starts)
+            return RunWriter(tx, caller).accept(thread.id, wanted, [], at, starts=starts)
 
-        started = await self._start(project_id, accept)
+        started = await self._start(caller, accept)
         return replace(started, thread=made[0])
 
-    async def submit_outputs(self, project_id: str, thread_id: str, run_id: str, body: SubmitOutputs) -> StartedRun:
+    async def submit_outputs(self, caller: Caller, thread_id: str, run_id: str, body: SubmitOutputs) -> StartedRun:
         """Take the outputs that a run waits for and hand it to the executor again."""
         at = self._clock.now()
 
         def submit(tx: WriteTx, starts: bool) -> Acceptance:
-            return RunWriter(tx, project_id).submit(thread_id, run_id, body.tool_outputs, at, starts=starts)
+            return RunWriter(tx, caller).submit(thread_id, run_id, body.tool_outputs, at, starts=starts)
 
-        started = await self._start(project_id, submit)
+        started = await self._start(caller, submit)
         newest = next(stamped.seq for stamped in reversed(started.past) if isinstance(stamped.event, OutputsSubmitted))
         return replace(started, seen=newest - 1)
 
-    async def cancel(self, project_id: str, thread_id: str, run_id: str) -> Run:
+    async def cancel(self, caller: Caller, thread_id: str, run_id: str) -> Run:
         """Stop a run, wherever it stands; its answer so far is kept. Raises InvalidRequest when it has ended."""
-        row = await self._database.read(lambda tx: RunReader(tx, project_id).require(thread_id, run_id))
+        row = await self._database.read(lambda tx: RunReader(tx, caller.project_id).require(thread_id, run_id))
         if row.status in ENDED:
             raise InvalidRequest(f"Cannot cancel run with status '{row.status}'.")
         if not await self._executor.cancel(run_id):
             at = self._clock.now()
-            await self._database.write(lambda tx: RunWriter(tx, project_id).cancel(thread_id, run_id, at))
-        run = await self.retrieve(project_id, thread_id, run_id)
+            await self._database.write(lambda tx: RunWriter(tx, caller).cancel(thread_id, run_id, at))
+        run = await self.retrieve(caller, thread_id, run_id)
         if run.status not in ("cancelled", "cancelling"):
             raise InvalidRequest(f"Cannot cancel run with status '{run.status}'.")
         return replace(run, status="cancelling", cancelled_at=None, usage=None, expires_at=row.expires_at)
 
-    async def _start(self, project_id: str, accept: Accept) -> StartedRun:
+    async def _start(self, caller: Caller, accept: Accept) -> StartedRun:
         """Commit a run, then submit it. Shielded: a caller that goes away leaves no run that nobody carries out."""
-        return await asyncio.shield(self._commit_and_submit(project_id, accept))
+        return await asyncio.shield(self._commit_and_submit(caller, accept))
 
-    async def _commit_and_submit(self, project_id: str, accept: Accept) -> StartedRun:
-        place = self._executor.reserve(project_id)
+    async def _commit_and_submit(self, caller: Caller, accept: Accept) -> StartedRun:
+        place = self._executor.reserve(caller.project_id)
         try:
             row, past = await self._database.write(lambda tx: accept(tx, place.starts))
             topic = place.submit(spec_of(row), past)
@@ -148,11 +149,11 @@ class RunService:
             yield stream.feed(events) if events else PING
         yield _last_frames(stream)
 
-    async def events(self, project_id: str, thread_id: str, run_id: str, after: int) -> AsyncGenerator[bytes, None]:
+    async def events(self, caller: Caller, thread_id: str, run_id: str, after: int) -> AsyncGenerator[bytes, None]:
         """Render a run's events above a number: what was, then what comes. Raises NotFound, and InvalidRequest once
         the events of an ended run are no longer kept.
         """
-        row = await self._database.read(lambda tx: RunReader(tx, project_id).require(thread_id, run_id))
+        row = await self._database.read(lambda tx: RunReader(tx, caller.project_id).require(thread_id, run_id))
         topic = self._executor.topic(run_id)
         if topic is None and not await self._journal.events_after(run_id, 0):
             raise InvalidRequest(f"The events of run {run_id} are no longer kept.", code="events_expired")
@@ -166,29 +167,29 @@ class RunService:
                 yield frames
         yield _last_frames(stream)
 
-    async def page(self, project_id: str, thread_id: str, query: PageQuery) -> Page[Run]:
+    async def page(self, caller: Caller, thread_id: str, query: PageQuery) -> Page[Run]:
         """List a thread's runs."""
-        return await self._database.read(lambda tx: RunReader(tx, project_id).page(thread_id, query))
+        return await self._database.read(lambda tx: RunReader(tx, caller.project_id).page(thread_id, query))
 
-    async def retrieve(self, project_id: str, thread_id: str, run_id: str) -> Run:
+    async def retrieve(self, caller: Caller, thread_id: str, run_id: str) -> Run:
         """Return one run."""
-        return run_of(await self._database.read(lambda tx: RunReader(tx, project_id).require(thread_id, run_id)))
+        return run_of(await self._database.read(lambda tx: RunReader(tx, caller.project_id).require(thread_id, run_id)))
 
-    async def update(self, project_id: str, thread_id: str, run_id: str, body: UpdateRun) -> Run:
+    async def update(self, caller: Caller, thread_id: str, run_id: str, body: UpdateRun) -> Run:
         """Replace a run's metadata."""
         if not isinstance(body.metadata, dict | None):
-            return await self.retrieve(project_id, thread_id, run_id)
+            return await self.retrieve(caller, thread_id, run_id)
         metadata = body.metadata or {}
-        row = await self._database.write(lambda tx: RunWriter(tx, project_id).set_metadata(thread_id, run_id, metadata))
+        row = await self._database.write(lambda tx: RunWriter(tx, caller).set_metadata(thread_id, run_id, metadata))
         return run_of(row)
 
-    async def steps(self, project_id: str, thread_id: str, run_id: str, query: PageQuery) -> Page[RunStep]:
+    async def steps(self, caller: Caller, thread_id: str, run_id: str, query: PageQuery) -> Page[RunStep]:
         """List a run's steps."""
-        return await self._database.read(lambda tx: RunReader(tx, project_id).steps(thread_id, run_id, query))
+        return await self._database.read(lambda tx: RunReader(tx, caller.project_id).steps(thread_id, run_id, query))
 
-    async def step(self, project_id: str, thread_id: str, run_id: str, step_id: str) -> RunStep:
+    async def step(self, caller: Caller, thread_id: str, run_id: str, step_id: str) -> RunStep:
         """Return one step."""
-        return await self._database.read(lambda tx: RunReader(tx, project_id).step(thread_id, run_id, step_id))
+        return await self._database.read(lambda tx: RunReader(tx, caller.project_id).step(thread_id, run_id, step_id))
 
     async def take_up_unended(self) -> int:
         """Bring the runs that a stopped process left behind to where they can go on; return how many there were."""

@@ -10,6 +10,7 @@ from app.db.database import ReadTx, WriteTx
 from app.db.repository import has_pair, read_page
 from app.db.tables import ThreadRow, row_of, table
 from app.errors import NotFound
+from app.kit.caller import Caller
 from app.kit.ids import new_id
 from app.kit.pages import Page, PageQuery
 from app.kit.wire import to_json
@@ -51,9 +52,10 @@ class ThreadReader:
 class ThreadWriter(ThreadReader):
     """Reads and writes one project's threads."""
 
-    def __init__(self, tx: WriteTx, project_id: str) -> None:
-        super().__init__(tx, project_id)
+    def __init__(self, tx: WriteTx, caller: Caller) -> None:
+        super().__init__(tx, caller.project_id)
         self._write = tx
+        self._caller = caller
 
     def create(self, body: CreateThread, at: int) -> Thread:
         """Add a thread with its first messages. Raises NotFound for an unknown assistant."""
@@ -72,7 +74,7 @@ class ThreadWriter(ThreadReader):
             "last_position": len(messages),
         }
         self._write.run(_ADD, columns)
-        MessageWriter(self._write, self.project_id).insert(thread_id, messages, at, first=1)
+        MessageWriter(self._write, self._caller).insert(thread_id, messages, at, first=1)
         return thread_of(row_of(columns))
 
     def change(self, thread_id: str, values: Mapping[str, Any]) -> Row[Any]:

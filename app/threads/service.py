@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from app.assistants.service import columns_of
 from app.db.database import Database
 from app.engine.executor import Executor
+from app.kit.caller import Caller
 from app.kit.clock import Clock
 from app.kit.pages import Page, PageQuery
 from app.threads.repository import ThreadReader, ThreadWriter
@@ -19,27 +20,27 @@ class ThreadService:
         self._clock = clock
         self._executor = executor
 
-    async def create(self, project_id: str, body: CreateThread) -> Thread:
+    async def create(self, caller: Caller, body: CreateThread) -> Thread:
         """Keep a new thread with its first messages."""
         at = self._clock.now()
-        return await self._database.write(lambda tx: ThreadWriter(tx, project_id).create(body, at))
+        return await self._database.write(lambda tx: ThreadWriter(tx, caller).create(body, at))
 
-    async def page(self, project_id: str, query: PageQuery, metadata: Mapping[str, str]) -> Page[Thread]:
+    async def page(self, caller: Caller, query: PageQuery, metadata: Mapping[str, str]) -> Page[Thread]:
         """List threads, or those that have all of some metadata."""
-        return await self._database.read(lambda tx: ThreadReader(tx, project_id).page(query, metadata))
+        return await self._database.read(lambda tx: ThreadReader(tx, caller.project_id).page(query, metadata))
 
-    async def retrieve(self, project_id: str, thread_id: str) -> Thread:
+    async def retrieve(self, caller: Caller, thread_id: str) -> Thread:
         """Return one thread."""
-        return thread_of(await self._database.read(lambda tx: ThreadReader(tx, project_id).require(thread_id)))
+        return thread_of(await self._database.read(lambda tx: ThreadReader(tx, caller.project_id).require(thread_id)))
 
-    async def update(self, project_id: str, thread_id: str, body: UpdateThread) -> Thread:
+    async def update(self, caller: Caller, thread_id: str, body: UpdateThread) -> Thread:
         """Change what was sent."""
         values = columns_of(body)
-        return thread_of(await self._database.write(lambda tx: ThreadWriter(tx, project_id).change(thread_id, values)))
+        return thread_of(await self._database.write(lambda tx: ThreadWriter(tx, caller).change(thread_id, values)))
 
-    async def delete(self, project_id: str, thread_id: str) -> ThreadDeleted:
+    async def delete(self, caller: Caller, thread_id: str) -> ThreadDeleted:
         """Delete a thread with its messages, runs and steps. A run that is active in it is stopped."""
-        active = await self._database.write(lambda tx: ThreadWriter(tx, project_id).delete(thread_id))
+        active = await self._database.write(lambda tx: ThreadWriter(tx, caller).delete(thread_id))
         if active is not None:
             self._executor.abandon(active)
         return ThreadDeleted(id=thread_id)

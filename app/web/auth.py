@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from app.errors import Unauthenticated
 from app.keys.grant import Grant, Refusal
 from app.keys.ring import KeyRing
+from app.kit.caller import Caller
 from app.web.asgi import ASGIApp, Receive, Scope, Send
 from app.web.scopes import require_scope
 
@@ -57,7 +58,13 @@ def _tell(scope: Scope, grant: Grant) -> None:
     """Say to the layers within who asks."""
     state = scope["state"]
     state["grant"] = grant
-    state["project_id"] = grant.project_id
+    state["caller"] = Caller(
+        project_id=grant.project_id,
+        key_id=grant.key_id,
+        request_id=state["request_id"],
+        address=state["address"],
+        models=grant.models,
+    )
 
 
 def is_open(path: str) -> bool:

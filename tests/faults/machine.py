@@ -17,7 +17,6 @@ from app.assistants.service import AssistantService
 from app.assistants.tools import FunctionDefinition, FunctionTool
 from app.db.database import Database
 from app.db.opening import open_database
-from app.db.tables import DEFAULT_PROJECT
 from app.engine.lifecycle import ENDED
 from app.errors import ApiError, InvalidRequest
 from app.inference.chunks import Choice, Chunk, Delta, FunctionPiece, ToolCallPiece
@@ -26,6 +25,7 @@ from app.messages.schemas import CreateMessage
 from app.runs.schemas import CreateRun, SubmitOutputs, ToolOutput
 from app.threads.schemas import CreateThread
 from tests.conformance.sse import parse
+from tests.fakes.callers import CALLER
 from tests.fakes.clock import SetClock
 from tests.fakes.model import finish, text, usage
 from tests.faults.invariants import COVERED, Rules
@@ -79,7 +79,7 @@ class RunsOfAServerThatDies(Rules):
             self.database: Database = await open_database(self.url)
             self.node = Node(self.database, self.clock, flush_s=flush_s)
             assistants = AssistantService(self.database, self.clock, no_model)
-            return (await assistants.create(DEFAULT_PROJECT, CreateAssistant(model="m"))).id
+            return (await assistants.create(CALLER, CreateAssistant(model="m"))).id
 
         self.assistant = self.runner.run(begin())
         for number in range(2):
@@ -92,7 +92,7 @@ class RunsOfAServerThatDies(Rules):
     def add_thread(self) -> None:
         """Make a thread with a message."""
         first = CreateMessage(role="user", content="hello")
-        made = self.do(self.node.threads.create(DEFAULT_PROJECT, CreateThread(messages=[first])))
+        made = self.do(self.node.threads.create(CALLER, CreateThread(messages=[first])))
         self.thread_ids.append(made.id)
 
     def _thread(self, pick: int) -> Row[Any]:
@@ -108,7 +108,7 @@ class RunsOfAServerThatDies(Rules):
         """Start a run: accepted exactly when no other is active in the thread."""
         thread = self._thread(pick)
         body = CreateRun(assistant_id=self.assistant, tools=_tools() if tools else None)
-        started = self.do(self._followed(self.node.runs.create(DEFAULT_PROJECT, thread.id, body)))
+        started = self.do(self._followed(self.node.runs.create(CALLER, thread.id, body)))
         if thread.active_run_id is not None:
             assert isinstance(started, InvalidRequest)
             assert thread.active_run_id in started.message
@@ -128,7 +128,7 @@ class RunsOfAServerThatDies(Rules):
         """Add a message: taken exactly when no run is active in the thread."""
         thread = self._thread(pick)
         message = CreateMessage(role="user", content="more")
-        taken = self.do(self.node.messages.create(DEFAULT_PROJECT, thread.id, message))
+        taken = self.do(self.node.messages.create(CALLER, thread.id, message))
         assert isinstance(taken, InvalidRequest) == (thread.active_run_id is not None)
 
     def _call(self, pick: int) -> ModelCall | None:
@@ -189,7 +189,7 @@ class RunsOfAServerThatDies(Rules):
         run = self._run(pick)
         if run is not None:
             body = SubmitOutputs(tool_outputs=[ToolOutput(tool_call_id="call_of_nobody", output="late")])
-            refused = self.do(self.node.runs.submit_outputs(DEFAULT_PROJECT, run.thread_id, run.id, body))
+            refused = self.do(self.node.runs.submit_outputs(CALLER, run.thread_id, run.id, body))
             assert isinstance(refused, InvalidRequest)
             assert self.disk.runs[run.id].status == run.status
 
@@ -197,7 +197,7 @@ class RunsOfAServerThatDies(Rules):
         calls = json.loads(run.required_action)["submit_tool_outputs"]["tool_calls"]
         outputs = [ToolOutput(tool_call_id=call["id"], output="found") for call in calls]
         body = SubmitOutputs(tool_outputs=outputs)
-        return await self.node.runs.submit_outputs(DEFAULT_PROJECT, run.thread_id, run.id, body)
+        return await self.node.runs.submit_outputs(CALLER, run.thread_id, run.id, body)
 
     @rule(pick=picks)
     def cancel(self, pick: int) -> None:
@@ -205,7 +205,7 @@ class RunsOfAServerThatDies(Rules):
         run = self._run(pick, "requires_action") or self._run(pick)
         if run is None:
             return
-        answer = self.do(self.node.runs.cancel(DEFAULT_PROJECT, run.thread_id, run.id))
+        answer = self.do(self.node.runs.cancel(CALLER, run.thread_id, run.id))
         if run.status in ENDED:
             assert isinstance(answer, InvalidRequest)
         else:
@@ -218,7 +218,7 @@ class RunsOfAServerThatDies(Rules):
     def delete(self, pick: int) -> None:
         """Delete a thread, whatever goes on in it."""
         thread = self._thread(pick)
-        self.do(self.node.threads.delete(DEFAULT_PROJECT, thread.id))
+        self.do(self.node.threads.delete(CALLER, thread.id))
         self.thread_ids.remove(thread.id)
         self.deleted |= {run for run, of in self.accepted.items() if of == thread.id}
 
@@ -290,7 +290,7 @@ class RunsOfAServerThatDies(Rules):
 
     async def _replay(self) -> None:
         for run in self.disk.runs.values():
-            frames = await self.node.runs.events(DEFAULT_PROJECT, run.thread_id, run.id, 0)
+            frames = await self.node.runs.events(CALLER, run.thread_id, run.id, 0)
             events = parse(b"".join([data async for data in frames]))
             numbers = [int(event.id) for event in events if event.id is not None]
             assert numbers == sorted(numbers)

@@ -20,6 +20,7 @@ from app.runs.repository import RunReader, RunWriter
 from app.runs.rows import spec_of
 from app.runs.schemas import CreateRun, SubmitOutputs, ToolOutput
 from app.threads.schemas import CreateThread
+from tests.fakes.callers import CALLER
 from tests.fakes.clock import SetClock
 from tests.fakes.model import finish, text, usage
 from tests.faults.puppets import Node, no_model
@@ -38,8 +39,8 @@ async def prepared(url: str) -> AsyncIterator[tuple[Node, str, CreateRun]]:
     database = await open_database(url)
     node = Node(database, CLOCK, flush_s=0.01)
     assistants = AssistantService(database, CLOCK, no_model)
-    assistant = await assistants.create(DEFAULT_PROJECT, CreateAssistant(model="m"))
-    thread = await node.threads.create(DEFAULT_PROJECT, CreateThread())
+    assistant = await assistants.create(CALLER, CreateAssistant(model="m"))
+    thread = await node.threads.create(CALLER, CreateThread())
     tool = FunctionTool(function=FunctionDefinition(name="look_up"))
     try:
         async with asyncio.timeout(WITHIN_S):
@@ -58,9 +59,7 @@ async def accepted(node: Node, thread: str, body: CreateRun) -> tuple[Any, Any, 
     """Commit a run, with the slot it starts in, as the service does before it submits it."""
     place = node.executor.reserve(DEFAULT_PROJECT)
     row, past = await node.store.write(
-        lambda tx: RunWriter(tx, DEFAULT_PROJECT).accept(
-            thread, input_of(body, 600), [], CLOCK.now(), starts=place.starts
-        )
+        lambda tx: RunWriter(tx, CALLER).accept(thread, input_of(body, 600), [], CLOCK.now(), starts=place.starts)
     )
     return place, row, past
 
@@ -90,7 +89,7 @@ async def test_outputs_that_come_before_the_task_that_asked_for_them_is_over_are
     sqlite_url: str,
 ) -> None:
     async with prepared(sqlite_url) as (node, thread, body):
-        started = await node.runs.create(DEFAULT_PROJECT, thread, body)
+        started = await node.runs.create(CALLER, thread, body)
         told = [node.follow(started)]
         await node.calm()
 
@@ -100,7 +99,7 @@ async def test_outputs_that_come_before_the_task_that_asked_for_them_is_over_are
                 call = json.loads(row.required_action)["submit_tool_outputs"]["tool_calls"][0]
                 outputs = SubmitOutputs(tool_outputs=[ToolOutput(tool_call_id=call["id"], output="found")])
                 node.store.after_write = None
-                again = await node.runs.submit_outputs(DEFAULT_PROJECT, thread, started.run.id, outputs)
+                again = await node.runs.submit_outputs(CALLER, thread, started.run.id, outputs)
                 told.append(node.follow(again))
 
         node.store.after_write = submit_at_once

@@ -67,7 +67,7 @@ async def test_a_model_that_nobody_serves_is_named(rooms: Any, stream: bool) -> 
 async def test_the_model_servers_refusal_is_the_runs_error(
     scripted: Scripted, refusal: str, code: str, words: str
 ) -> None:
-    scripted.model.script.extend([replies(*REFUSALS[refusal])] * 2)  # what may be a passing fault is asked again
+    scripted.model.script.extend([replies(*REFUSALS[refusal])] * 4)  # what may be a passing fault is asked again
     run = await failed_run(scripted.client, stream=False, model="tiny")
     assert run["last_error"]["code"] == code
     assert words in run["last_error"]["message"]

@@ -151,10 +151,10 @@ async def test_a_full_model_server_is_asked_four_times_and_then_given_up(scripte
     ]
 
 
-async def test_a_broken_model_server_is_asked_twice_and_then_given_up(scripted: Scripted) -> None:
-    run, _ = await run_of(scripted, BROKEN, BROKEN)
+async def test_a_broken_model_server_is_asked_four_times_and_then_given_up(scripted: Scripted) -> None:
+    run, _ = await run_of(scripted, *[BROKEN] * 4)
     assert (run["status"], run["last_error"]["code"]) == ("failed", "server_error")
-    assert len(scripted.asked) == 2
+    assert len(scripted.asked) == 4
 
 
 @pytest.mark.parametrize("refusal", ["prompt too long", "image to a text model", "unknown model", "bad schema"])

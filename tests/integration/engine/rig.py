@@ -27,6 +27,7 @@ from app.runs.rows import spec_of
 from app.runs.schemas import CreateRun
 from app.threads.schemas import CreateThread
 from app.threads.service import ThreadService
+from tests.fakes.callers import CALLER
 from tests.fakes.model import OneModel, ScriptedModel
 
 RUNS, THREADS, MESSAGES = table(RunRow), table(ThreadRow), table(MessageRow)
@@ -69,7 +70,7 @@ class Rig:
     async def thread(self, *said: str) -> str:
         """Make a thread with messages; return its id."""
         messages = [CreateMessage(role="user", content=text) for text in said or ("hello",)]
-        return (await self.threads.create(DEFAULT_PROJECT, CreateThread(messages=messages))).id
+        return (await self.threads.create(CALLER, CreateThread(messages=messages))).id
 
     async def accept(self, thread_id: str | None = None, *, starts: bool = False, **options: Any) -> Accepted:
         """Commit a run over a thread, a new one by default."""
@@ -78,7 +79,7 @@ class Rig:
         body = convert({"assistant_id": self.assistant_id, **options}, CreateRun)
         wanted = input_of(body, expires_after_s)
         row, past = await self.database.write(
-            lambda tx: RunWriter(tx, DEFAULT_PROJECT).accept(thread_id, wanted, [], self.clock.now(), starts=starts)
+            lambda tx: RunWriter(tx, CALLER).accept(thread_id, wanted, [], self.clock.now(), starts=starts)
         )
         return Accepted(spec_of(row), past)
 
@@ -146,7 +147,7 @@ async def engine(
     used = models or OneModel(model or ScriptedModel([]))
     rig = Rig(database, used, clock or SystemClock(), kept=kept, **options)
     assistants = AssistantService(database, rig.clock, _no_default)
-    rig.assistant_id = (await assistants.create(DEFAULT_PROJECT, CreateAssistant(model="tiny"))).id
+    rig.assistant_id = (await assistants.create(CALLER, CreateAssistant(model="tiny"))).id
     try:
         yield rig
     finally:

@@ -10,6 +10,7 @@ from app.db.database import Database
 from app.engine.bus import Topic
 from app.engine.follow import PING, follow
 from app.engine.turn import Stamped
+from tests.fakes.callers import CALLER
 from tests.fakes.model import Line, ScriptedModel, answer, finish, text, usage
 from tests.integration.engine.rig import MESSAGES, NEVER_S, Accepted, Rig, assert_whole, engine, over, text_of
 
@@ -138,6 +139,6 @@ async def test_readers_of_a_run_that_was_deleted_are_let_go(store: Database) -> 
         run, topic = await rig.start()
         reading = asyncio.create_task(rig.read(run.spec.run_id, topic))
         await asyncio.sleep(0.05)
-        await rig.threads.delete("proj_default", run.spec.thread_id)
+        await rig.threads.delete(CALLER, run.spec.thread_id)
         async with asyncio.timeout(5):
             assert text_of(await reading) == "half"

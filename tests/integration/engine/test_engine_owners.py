@@ -6,10 +6,10 @@ import asyncpg
 import pytest
 
 from app.db.opening import open_database
-from app.db.tables import DEFAULT_PROJECT
 from app.engine.events import MessageFinished, MessageStarted, TextAdded, TokenUsage, TurnCompleted, TurnEvent
 from app.engine.journal import LostRun
 from app.engine.turn import Stamped, Turn
+from tests.fakes.callers import CALLER
 from tests.integration.engine.rig import EVENTS, MESSAGES, Rig, engine
 
 pytestmark = pytest.mark.anyio
@@ -74,7 +74,7 @@ async def test_deleting_a_thread_and_writing_its_run_do_not_wait_for_each_other(
                 async with asyncio.timeout(DEADLOCK_FOUND_S):
                     writing = asyncio.create_task(write(rig, turn, turn.stamp(ending), number % 2 == 0))
                     await asyncio.sleep(number % 5 * 0.0005)
-                    await rig.threads.delete(DEFAULT_PROJECT, run.spec.thread_id)
+                    await rig.threads.delete(CALLER, run.spec.thread_id)
                     assert await writing <= {run.spec.run_id}
     finally:
         await database.close()

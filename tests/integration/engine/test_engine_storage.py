@@ -6,6 +6,7 @@ import pytest
 
 from app.db.database import StorageFailed
 from app.engine.events import MessageStopped, TextAdded, TurnRequeued
+from tests.fakes.callers import CALLER
 from tests.fakes.database import TroubledDatabase
 from tests.fakes.model import ScriptedModel, answer, finish, text, usage
 from tests.integration.engine.rig import (
@@ -88,7 +89,7 @@ async def test_one_run_that_was_deleted_keeps_no_other_from_the_flush(troubled: 
         troubled.gate.clear()
         for _, topic in runs:
             await told(topic, TextAdded)
-        deleting = asyncio.create_task(rig.threads.delete("proj_default", runs[1][0].spec.thread_id))
+        deleting = asyncio.create_task(rig.threads.delete(CALLER, runs[1][0].spec.thread_id))
         await asyncio.sleep(0.1)
         troubled.gate.set()
         await deleting

@@ -68,7 +68,7 @@ def turn_after(events: list[TurnEvent], **changes: Any) -> Turn:
     ("failure", "pauses"),
     [
         (ModelBusy("x"), [0.25, 0.5, 1.0, None]),
-        (ModelBroke("x"), [0.25, None]),
+        (ModelBroke("x"), [0.25, 0.5, 1.0, None]),
         (ModelTimedOut("x"), [None]),
         (ModelRefused("x"), [None]),
         (ModelUnknown("x"), [None]),

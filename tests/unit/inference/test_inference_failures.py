@@ -105,6 +105,21 @@ def test_an_error_inside_a_stream_is_a_broken_model(told: object) -> None:
     assert "EngineCore encountered an issue." in failure.message
 
 
+@pytest.mark.parametrize(
+    ("code", "told", "expected"),
+    [
+        (503, "The engine is currently busy and cannot accept new requests.", ModelBusy),
+        (400, "Failed to transform json schema into a grammar: Unsupported type", ModelRefused),
+    ],
+)
+def test_a_refusal_that_comes_inside_a_stream_is_what_it_is_outside(
+    code: int, told: str, expected: type[ModelFailure]
+) -> None:
+    failure = failure_of_event({"message": told, "type": "Error", "param": None, "code": code})
+    assert type(failure) is expected
+    assert told in failure.message
+
+
 @pytest.mark.parametrize("told", [{}, {"code": 500}, {"message": None}, [SECRET], 7, True])
 def test_an_error_event_without_words_says_so(told: object) -> None:
     message = failure_of_event(told).message

@@ -8,11 +8,14 @@ from app.db.tables import DEFAULT_PROJECT
 from app.errors import PermissionDenied, Unauthenticated
 from app.keys.grant import SURFACES, Refusal
 from app.keys.ring import KeyRing
+from app.kit.caller import Caller
 from app.web.auth import REFUSALS, Auth, is_open, masked, presented_key
 from tests.fakes.clock import SetClock
 from tests.fakes.keys import PEPPER, KeptKeys
 
 pytestmark = pytest.mark.anyio
+
+REQUEST = {"request_id": "req_1", "address": "10.0.0.1"}
 
 KEY = "sk-the-right-key"
 
@@ -93,6 +96,12 @@ def test_a_key_is_shown_by_its_ends_only_if_it_is_long(key: bytes, shown: str) -
     assert masked(key) == shown
 
 
+async def project_of(*args: Any, **options: Any) -> str:
+    """Return the project that a request acts in."""
+    caller: Caller = (await attempt(*args, **options))["caller"]
+    return caller.project_id
+
+
 async def attempt(
     api_key: str | None, path: str = "/v1/threads", *, kept: KeptKeys | None = None, **headers: bytes
 ) -> dict[str, Any]:
@@ -104,7 +113,7 @@ async def attempt(
 
     ring = KeyRing(kept or KeptKeys(), SetClock(), pepper=PEPPER, api_key=api_key)
     raw = [(name.replace("_", "-").encode(), value) for name, value in headers.items()]
-    scope = {"type": "http", "method": "POST", "path": path, "headers": raw, "state": {"reached": True}}
+    scope = {"type": "http", "method": "POST", "path": path, "headers": raw, "state": dict(REQUEST)}
     unused: Any = None
     await Auth(app, ring=lambda: ring)(scope, unused, unused)
     return reached
@@ -112,20 +121,23 @@ async def attempt(
 
 async def test_the_bootstrap_key_reaches_the_app_as_the_default_project() -> None:
     state = await attempt(KEY, authorization=f"Bearer {KEY}".encode())
-    assert (state["project_id"], state["grant"].key_id) == (DEFAULT_PROJECT, "key_bootstrap")
+    assert state["grant"].key_id == "key_bootstrap"
+    assert state["caller"] == Caller(
+        project_id=DEFAULT_PROJECT, key_id="key_bootstrap", request_id="req_1", address="10.0.0.1"
+    )
 
 
 async def test_a_key_reaches_the_app_as_its_project() -> None:
     kept = KeptKeys()
     state = await attempt(None, kept=kept, x_api_key=kept.add())
-    assert (state["project_id"], state["grant"].scopes) == ("proj_a", frozenset(SURFACES))
+    assert (state["caller"].project_id, state["grant"].scopes) == ("proj_a", frozenset(SURFACES))
 
 
 async def test_a_project_is_taken_from_the_header_when_the_key_may() -> None:
     kept = KeptKeys()
     bearer = f"Bearer {KEY}".encode()
-    assert (await attempt(KEY, kept=kept, authorization=bearer, openai_project=b"proj_b"))["project_id"] == "proj_b"
-    assert (await attempt(KEY, kept=kept, authorization=bearer, openai_project=b" "))["project_id"] == DEFAULT_PROJECT
+    assert await project_of(KEY, kept=kept, authorization=bearer, openai_project=b"proj_b") == "proj_b"
+    assert await project_of(KEY, kept=kept, authorization=bearer, openai_project=b" ") == DEFAULT_PROJECT
     for project in (b"proj_b", b"proj_nowhere", b"\xff"):
         with pytest.raises(Unauthenticated) as refused:
             await attempt(None, kept=kept, x_api_key=kept.add(), openai_project=project)
@@ -142,7 +154,7 @@ async def test_a_key_without_the_scope_reaches_nothing() -> None:
 
 
 async def test_an_open_path_has_no_project() -> None:
-    assert await attempt(KEY, "/health") == {"reached": True}
+    assert await attempt(KEY, "/health") == REQUEST
 
 
 @pytest.mark.parametrize("presented", [KEY[:-1], KEY + "x", KEY.upper(), "", "None"])
