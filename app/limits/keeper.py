@@ -6,8 +6,8 @@ every few seconds what all of them have spent of a day and a month.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 from app.db.database import Database
@@ -103,3 +103,14 @@ class UsageKeeper:
             log.warning("usage could not be kept in the store; trying again")
         except Exception:
             log.exception("a fault of ours kept usage from the store; trying again")
+
+
+@asynccontextmanager
+async def kept(ledger: Ledger, database: Database, clock: Clock, *, shared: bool) -> AsyncGenerator[UsageKeeper, None]:
+    """Keep a ledger for a block; what it counted until the end is stored."""
+    keeper = UsageKeeper(ledger, database, clock, shared=shared)
+    await keeper.start()
+    try:
+        yield keeper
+    finally:
+        await keeper.close()

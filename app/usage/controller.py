@@ -26,7 +26,7 @@ def usage_filter(request: Request[Any, Any, Any]) -> UsageFilter:
 
 
 def _day(param: str, text: str | None) -> str | None:
-    if not text:
+    if text is None:
         return None
     try:
         if day_text(day_number(text)) != text:  # another form of ISO 8601, which would not sort among days

@@ -150,7 +150,7 @@ async def test_pages_of_usage_follow_one_another(api: tuple[LimitedApi, httpx2.A
 async def test_a_day_that_is_none_is_refused(api: tuple[LimitedApi, httpx2.AsyncClient]) -> None:
     _, client = api
     for name in ("first_day", "last_day"):
-        for text in ("2026-13-01", "yesterday", "20261122", "2026-W01-1", "2026-11-22T00:00:00Z"):
+        for text in ("2026-13-01", "yesterday", "20261122", "2026-W01-1", "2026-11-22T00:00:00Z", ""):
             answer = await client.get("/admin/usage", params={name: text})
             message = f"Invalid '{name}': expected a day such as '2026-11-22'."
             assert_refused(answer, message, param=name, code="invalid_value")
