@@ -86,16 +86,15 @@ def _order(text: str | None) -> Order:
 
 def after_event(request: Request[Any, Any, Any]) -> int:
     """Read the number of the last event that a reader has seen, from `after` or `Last-Event-ID`; 0 for none."""
-    text = request.query_params.get("after")
-    if text is None:
-        text = request.headers.get("last-event-id") or "0"
-    if not _INTEGER.fullmatch(text) or text.startswith("-"):
+    header = request.headers.get("last-event-id") or "0"  # an empty one is how some send none
+    found = request.query_params.get("after", header)
+    if not all(_INTEGER.fullmatch(text) and not text.startswith("-") for text in (found, header)):
         raise InvalidRequest(
             "Invalid type for 'after': expected an integer, but got a string instead.",
             param="after",
             code="invalid_type",
         )
-    return int(text)
+    return int(found)
 
 
 def project_filter(request: Request[Any, Any, Any]) -> str | None:
