@@ -16,6 +16,7 @@ from app.keys.schemas import (
     UpdateProject,
 )
 from app.keys.service import KeyService
+from app.kit.caller import Caller
 from app.kit.pages import Page, PageQuery
 from app.web.bodies import WireBody
 from app.web.queries import require_id
@@ -29,10 +30,10 @@ class ProjectsController(Controller):
 
     @post("/", dto=WireBody[CreateProject], status_code=200, operation_id="createProject")
     async def create(
-        self, projects: NamedDependency[ProjectService], data: JSONBody[CreateProject]
+        self, caller: NamedDependency[Caller], projects: NamedDependency[ProjectService], data: JSONBody[CreateProject]
     ) -> Response[Project]:
         """Create a project."""
-        return Response(await projects.create(data))
+        return Response(await projects.create(caller, data))
 
     @get("/", operation_id="listProjects")
     async def page(
@@ -41,28 +42,31 @@ class ProjectsController(Controller):
         """List projects, newest first, archived ones too."""
         return Response(await projects.page(page_query))
 
-    @get("/{project:str}", operation_id="getProject")
-    async def retrieve(self, projects: NamedDependency[ProjectService], project: FromPath[str]) -> Response[Project]:
+    @get("/{project_id:str}", operation_id="getProject")
+    async def retrieve(self, projects: NamedDependency[ProjectService], project_id: FromPath[str]) -> Response[Project]:
         """Retrieve a project."""
-        require_id("project", project, "proj")
-        return Response(await projects.retrieve(project))
+        require_id("project_id", project_id, "proj")
+        return Response(await projects.retrieve(project_id))
 
-    @post("/{project:str}", dto=WireBody[UpdateProject], status_code=200, operation_id="modifyProject")
+    @post("/{project_id:str}", dto=WireBody[UpdateProject], status_code=200, operation_id="modifyProject")
     async def update(
         self,
+        caller: NamedDependency[Caller],
         projects: NamedDependency[ProjectService],
-        project: FromPath[str],
+        project_id: FromPath[str],
         data: JSONBody[UpdateProject],
     ) -> Response[Project]:
         """Change a project. What is not sent stays."""
-        require_id("project", project, "proj")
-        return Response(await projects.update(project, data))
+        require_id("project_id", project_id, "proj")
+        return Response(await projects.update(caller, project_id, data))
 
-    @post("/{project:str}/archive", status_code=200, operation_id="archiveProject")
-    async def archive(self, projects: NamedDependency[ProjectService], project: FromPath[str]) -> Response[Project]:
+    @post("/{project_id:str}/archive", status_code=200, operation_id="archiveProject")
+    async def archive(
+        self, caller: NamedDependency[Caller], projects: NamedDependency[ProjectService], project_id: FromPath[str]
+    ) -> Response[Project]:
         """Archive a project for ever: its rows stay, and from the next request on its keys let nobody in."""
-        require_id("project", project, "proj")
-        return Response(await projects.archive(project))
+        require_id("project_id", project_id, "proj")
+        return Response(await projects.archive(caller, project_id))
 
 
 class KeysController(Controller):
@@ -72,9 +76,11 @@ class KeysController(Controller):
     tags = ("Keys",)
 
     @post("/", dto=WireBody[CreateKey], status_code=200, operation_id="createKey")
-    async def create(self, keys: NamedDependency[KeyService], data: JSONBody[CreateKey]) -> Response[NewApiKey]:
+    async def create(
+        self, caller: NamedDependency[Caller], keys: NamedDependency[KeyService], data: JSONBody[CreateKey]
+    ) -> Response[NewApiKey]:
         """Create an API key. The answer has its text, `key`, this once."""
-        return Response(await keys.create(data))
+        return Response(await keys.create(caller, data))
 
     @get("/", operation_id="listKeys")
     async def page(
@@ -95,27 +101,31 @@ class KeysController(Controller):
     @post("/{key_id:str}", dto=WireBody[UpdateKey], status_code=200, operation_id="modifyKey")
     async def update(
         self,
+        caller: NamedDependency[Caller],
         keys: NamedDependency[KeyService],
         key_id: FromPath[str],
         data: JSONBody[UpdateKey],
     ) -> Response[ApiKey]:
         """Change an API key, from the next request on. What is not sent stays; null clears."""
         require_id("key_id", key_id, "key")
-        return Response(await keys.update(key_id, data))
+        return Response(await keys.update(caller, key_id, data))
 
     @post("/{key_id:str}/rotate", dto=WireBody[RotateKey], status_code=200, operation_id="rotateKey")
     async def rotate(
         self,
+        caller: NamedDependency[Caller],
         keys: NamedDependency[KeyService],
         key_id: FromPath[str],
         data: JSONBody[RotateKey],
     ) -> Response[NewApiKey]:
         """Give an API key a new secret, shown this once. The old one is taken for `grace_s` more seconds."""
         require_id("key_id", key_id, "key")
-        return Response(await keys.rotate(key_id, data))
+        return Response(await keys.rotate(caller, key_id, data))
 
     @post("/{key_id:str}/revoke", status_code=200, operation_id="revokeKey")
-    async def revoke(self, keys: NamedDependency[KeyService], key_id: FromPath[str]) -> Response[ApiKey]:
+    async def revoke(
+        self, caller: NamedDependency[Caller], keys: NamedDependency[KeyService], key_id: FromPath[str]
+    ) -> Response[ApiKey]:
         """Revoke an API key for ever, from the next request on. It stays in the list."""
         require_id("key_id", key_id, "key")
-        return Response(await keys.revoke(key_id))
+        return Response(await keys.revoke(caller, key_id))

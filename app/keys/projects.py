@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from app.audit.repository import record
 from app.db.database import WriteTx
 from app.db.tables import DEFAULT_PROJECT
 from app.errors import InvalidRequest
@@ -10,6 +11,7 @@ from app.keys.limits import UNLIMITED
 from app.keys.repository import KeyReader, KeyWriter
 from app.keys.schemas import CreateProject, Project, UpdateProject, project_of
 from app.keys.state import ProjectState
+from app.kit.caller import Caller
 from app.kit.clock import Clock
 from app.kit.ids import new_id
 from app.kit.pages import Page, PageQuery
@@ -24,7 +26,7 @@ class ProjectService:
         self._database = changes.database
         self._clock = clock
 
-    async def create(self, body: CreateProject) -> Project:
+    async def create(self, caller: Caller, body: CreateProject) -> Project:
         """Make a project."""
         now = self._clock.now()
         values = {
@@ -34,7 +36,13 @@ class ProjectService:
             "created_at": now,
             "changed_at": now * 1000,
         }
-        return project_of(await self._database.write(lambda tx: KeyWriter(tx).add_project(values)))
+
+        def work(tx: WriteTx) -> Project:
+            made = project_of(KeyWriter(tx).add_project(values))
+            record(tx, caller, "project.create", made.id, now)
+            return made
+
+        return await self._database.write(work)
 
     async def page(self, query: PageQuery) -> Page[Project]:
         """List projects."""
@@ -44,7 +52,7 @@ class ProjectService:
         """Return one project."""
         return project_of(await self._database.read(lambda tx: KeyReader(tx).require_project(project_id)))
 
-    async def update(self, project_id: str, body: UpdateProject) -> Project:
+    async def update(self, caller: Caller, project_id: str, body: UpdateProject) -> Project:
         """Change what was sent. Raises InvalidRequest for an archived project."""
         values, now = sent_fields(body), self._clock.now()
         if "limits" in values:
@@ -54,11 +62,12 @@ class ProjectService:
             writer = KeyWriter(tx)
             row = writer.locked_project(project_id)
             require_open(row)
+            record(tx, caller, "project.update", project_id, now)
             return project_of(writer.change_project(row, values, now))
 
         return await self._changes.carry_out(self._told(work))
 
-    async def archive(self, project_id: str) -> Project:
+    async def archive(self, caller: Caller, project_id: str) -> Project:
         """Let no key of a project in any more, from the next request on, for ever."""
         now = self._clock.now()
         if project_id == DEFAULT_PROJECT:
@@ -67,6 +76,7 @@ class ProjectService:
         def work(tx: WriteTx) -> Project:
             writer = KeyWriter(tx)
             if writer.locked_project(project_id).archived_at is None:
+                record(tx, caller, "project.archive", project_id, now)
                 self._changes.note(ProjectState(id=project_id, archived_at=now))
             return project_of(writer.archive(project_id, now))
 

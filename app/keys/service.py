@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from app.audit.actions import Action
+from app.audit.repository import record
 from app.db.database import WriteTx
 from app.db.tables import DEFAULT_PROJECT
 from app.errors import InvalidRequest
@@ -24,6 +26,7 @@ from app.keys.schemas import (
 )
 from app.keys.secret import hash_of, new_key, new_key_id
 from app.keys.state import KeyState
+from app.kit.caller import Caller
 from app.kit.clock import Clock
 from app.kit.pages import Page, PageQuery
 from app.kit.wire import sent_fields, to_json
@@ -43,7 +46,7 @@ class KeyService:
         self._clock = clock
         self._pepper = pepper
 
-    async def create(self, body: CreateKey) -> NewApiKey:
+    async def create(self, caller: Caller, body: CreateKey) -> NewApiKey:
         """Make a key. Raises NotFound for a project that is not there, InvalidRequest for an archived one."""
         now, key_id = self._clock.now(), new_key_id()
         text = new_key(key_id)
@@ -66,6 +69,7 @@ class KeyService:
         def work(tx: WriteTx) -> ApiKey:
             writer = KeyWriter(tx)
             require_open(writer.locked_project(project_id))
+            record(tx, caller, "key.create", key_id, now)
             return key_of(writer.add_key(values))
 
         return with_secret(await self._database.write(work), text)
@@ -78,7 +82,7 @@ class KeyService:
         """Return one key."""
         return key_of(await self._database.read(lambda tx: KeyReader(tx).require_key(key_id)))
 
-    async def update(self, key_id: str, body: UpdateKey) -> ApiKey:
+    async def update(self, caller: Caller, key_id: str, body: UpdateKey) -> ApiKey:
         """Change what was sent; the next request is judged by it. Raises InvalidRequest for a revoked key."""
         values, now = columns_of_update(body), self._clock.now()
         require_future(values.get("expires_at"), now)
@@ -87,6 +91,7 @@ class KeyService:
             writer = KeyWriter(tx)
             row = writer.locked_key(key_id)
             state_of(row).require_live()
+            record(tx, caller, "key.update", key_id, now)
             return writer.change_key(row, values, now)
 
         async def change() -> ApiKey:
@@ -94,19 +99,26 @@ class KeyService:
 
         return await self._changes.carry_out(change())
 
-    async def rotate(self, key_id: str, body: RotateKey) -> NewApiKey:
+    async def rotate(self, caller: Caller, key_id: str, body: RotateKey) -> NewApiKey:
         """Give a key a new secret, and the old one its grace. Raises InvalidRequest for a revoked key."""
         text, now = new_key(key_id), self._clock.now()
         new_hash = self._hash(text)
-        rotated = self._secure(key_id, lambda state: state.rotated(new_hash, now, body.grace_s), now)
+
+        def change(state: KeyState) -> KeyState:
+            return state.rotated(new_hash, now, body.grace_s)
+
+        rotated = self._secure(caller, "key.rotate", key_id, change, now)
         return with_secret(await self._changes.carry_out(rotated), text)
 
-    async def revoke(self, key_id: str) -> ApiKey:
+    async def revoke(self, caller: Caller, key_id: str) -> ApiKey:
         """Refuse a key from the next request on, for ever."""
         now = self._clock.now()
-        return await self._changes.carry_out(self._secure(key_id, lambda state: state.revoked(now), now))
+        revoked = self._secure(caller, "key.revoke", key_id, lambda state: state.revoked(now), now)
+        return await self._changes.carry_out(revoked)
 
-    async def _secure(self, key_id: str, change: Callable[[KeyState], KeyState], now: int) -> ApiKey:
+    async def _secure(
+        self, caller: Caller, action: Action, key_id: str, change: Callable[[KeyState], KeyState], now: int
+    ) -> ApiKey:
         """Change whether secrets are taken: noted in the journal, committed, told to the ring."""
         undone: list[KeyState] = []
 
@@ -117,6 +129,7 @@ class KeyService:
             new = change(old)
             if new == old:
                 return row
+            record(tx, caller, action, key_id, now)
             self._changes.note(new)
             if new.revoked_at is None:  # whoever wanted a key revoked wants it so after a commit that failed, too
                 undone.append(old)

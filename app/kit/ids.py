@@ -15,7 +15,7 @@ ID_PREFIXES = {
     "run_id": "run",
     "step_id": "step",
     "key_id": "key",
-    "project": "proj",
+    "project_id": "proj",
 }
 _TIME_DIGITS = 8
 _RANDOM_DIGITS = SUFFIX_LENGTH - _TIME_DIGITS

@@ -9,7 +9,7 @@ from msgspec import UNSET
 from app.keys.grant import Scope
 from app.keys.schemas import DEFAULT_GRACE_S, CreateKey, RotateKey, UpdateKey
 from app.kit.pages import MAX_LIMIT, PageQuery
-from ops.keys.asking import Call, Json, carry_out
+from ops.keys.asking import LOCAL, Call, Json, carry_out
 from ops.keys.options import Duration, asked_of, id_in_path, limits, limits_of, models, say, scopes
 from ops.keys.showing import KEY_COLUMNS, lines_of, table_of
 
@@ -49,7 +49,7 @@ def create(
         limits=limits_of(bounds),
         expires_at=None if expires_in is None else int(time.time()) + expires_in,
     )
-    call = Call(method="POST", path="/admin/keys", body=body, work=lambda opened: opened.keys.create(body))
+    call = Call(method="POST", path="/admin/keys", body=body, work=lambda opened: opened.keys.create(LOCAL, body))
     _show_secret(carry_out(call, url), as_json)
 
 
@@ -98,7 +98,9 @@ def show(key_id: str, url: str | None, as_json: bool) -> None:
 def update(key_id: str, url: str | None, as_json: bool, **given: Any) -> None:
     """Change a key, from the next request on. What is not given stays."""
     body = update_of(**given)
-    call = Call(method="POST", path=_path(key_id), body=body, work=lambda opened: opened.keys.update(key_id, body))
+    call = Call(
+        method="POST", path=_path(key_id), body=body, work=lambda opened: opened.keys.update(LOCAL, key_id, body)
+    )
     _show(carry_out(call, url), as_json)
 
 
@@ -139,7 +141,7 @@ def rotate(key_id: str, grace: int, url: str | None, as_json: bool) -> None:
     """Give a key a new secret. The old one is taken until its grace is over."""
     body = RotateKey(grace_s=grace)
     path = f"{_path(key_id)}/rotate"
-    call = Call(method="POST", path=path, body=body, work=lambda opened: opened.keys.rotate(key_id, body))
+    call = Call(method="POST", path=path, body=body, work=lambda opened: opened.keys.rotate(LOCAL, key_id, body))
     _show_secret(carry_out(call, url), as_json)
 
 
@@ -148,7 +150,7 @@ def rotate(key_id: str, grace: int, url: str | None, as_json: bool) -> None:
 @asked_of
 def revoke(key_id: str, url: str | None, as_json: bool) -> None:
     """Revoke a key for ever, from the next request on."""
-    call = Call(method="POST", path=f"{_path(key_id)}/revoke", work=lambda opened: opened.keys.revoke(key_id))
+    call = Call(method="POST", path=f"{_path(key_id)}/revoke", work=lambda opened: opened.keys.revoke(LOCAL, key_id))
     _show(carry_out(call, url), as_json)
 
 

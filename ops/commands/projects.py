@@ -7,7 +7,7 @@ from msgspec import UNSET
 
 from app.keys.schemas import CreateProject, UpdateProject
 from app.kit.pages import MAX_LIMIT, PageQuery
-from ops.keys.asking import Call, Json, carry_out
+from ops.keys.asking import LOCAL, Call, Json, carry_out
 from ops.keys.options import asked_of, id_in_path, limits, limits_of, say
 from ops.keys.showing import PROJECT_COLUMNS, lines_of, table_of
 
@@ -26,7 +26,9 @@ def projects() -> None:
 def create(name: str, bounds: tuple[tuple[str, int], ...], url: str | None, as_json: bool) -> None:
     """Make a project."""
     body = CreateProject(name=name, limits=limits_of(bounds))
-    call = Call(method="POST", path="/admin/projects", body=body, work=lambda opened: opened.projects.create(body))
+    call = Call(
+        method="POST", path="/admin/projects", body=body, work=lambda opened: opened.projects.create(LOCAL, body)
+    )
     _show(carry_out(call, url), as_json)
 
 
@@ -68,7 +70,9 @@ def update(
         raise click.UsageError("--limit and --no-limits exclude each other.")
     body = UpdateProject(name=UNSET if name is None else name, limits=None if no_limits else limits_of(bounds) or UNSET)
     path = _path(project_id)
-    call = Call(method="POST", path=path, body=body, work=lambda opened: opened.projects.update(project_id, body))
+    call = Call(
+        method="POST", path=path, body=body, work=lambda opened: opened.projects.update(LOCAL, project_id, body)
+    )
     _show(carry_out(call, url), as_json)
 
 
@@ -78,7 +82,7 @@ def update(
 def archive(project_id: str, url: str | None, as_json: bool) -> None:
     """Archive a project for ever: its keys let nobody in from the next request on, its rows stay."""
     path = f"{_path(project_id)}/archive"
-    call = Call(method="POST", path=path, work=lambda opened: opened.projects.archive(project_id))
+    call = Call(method="POST", path=path, work=lambda opened: opened.projects.archive(LOCAL, project_id))
     _show(carry_out(call, url), as_json)
 
 

@@ -16,8 +16,10 @@ import msgspec
 from msgspec import Struct
 
 from app.db.opening import REFUSALS, open_database, sqlite_file
+from app.db.tables import DEFAULT_PROJECT
 from app.errors import ApiError
 from app.keys.opening import Keys, opened_keys
+from app.kit.caller import Caller
 from app.kit.clock import SystemClock
 from app.settings import Settings
 from app.web.bodies import decode_body
@@ -26,6 +28,9 @@ from ops.commands.settings import fail, settings_or_exit
 
 TIMEOUT_S = 30.0
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - addresses to listen on, and where to ask then
+
+LOCAL = Caller(project_id=DEFAULT_PROJECT, key_id="ops", request_id="ops", address=None)
+"""Who the audit says it was when the file was opened: somebody at the machine, without a key."""
 
 Json = dict[str, Any]
 

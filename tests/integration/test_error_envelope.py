@@ -20,6 +20,7 @@ PREFIXES = {
     "run_id": "run",
     "step_id": "step",
     "key_id": "key",
+    "project_id": "proj",
 }
 NOUNS = {
     "assistant_id": "assistant",
@@ -28,6 +29,7 @@ NOUNS = {
     "run_id": "run",
     "step_id": "run step",
     "key_id": "API key",
+    "project_id": "project",
 }
 NOT_JSON = (
     "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP "
@@ -54,7 +56,7 @@ async def known(shared_api: Any) -> dict[str, str]:
     step = (await get(shared_api, f"/v1/threads/{thread}/runs/{run['id']}/steps"))["data"][0]["id"]
     ids = {"assistant_id": assistant, "thread_id": thread, "run_id": run["id"], "message_id": message}
     key = (await post(shared_api, "/admin/keys", {"name": "x"}))["id"]
-    return {**ids, "step_id": step, "key_id": key, "model": "sovereign-standin", "project": "proj_default"}
+    return {**ids, "step_id": step, "key_id": key, "model": "sovereign-standin", "project_id": "proj_default"}
 
 
 def minimal_body(route: Route) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from app.assistants.service import AssistantService
+from app.audit.service import AuditService
 from app.catalog.service import Catalog
 from app.health.service import HealthService
 from app.keys.changes import Changes
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.anyio
 SECRET = "the-secret-in-the-fault"
 TEXT = "The server had an error while processing your request. Give its request id to whoever runs the server."
 IDS = {"assistant_id": "asst_1", "thread_id": "thread_1", "message_id": "msg_1", "run_id": "run_1", "step_id": "step_1"}
-IDS |= {"key_id": "key_1", "project": "proj_1"}
+IDS |= {"key_id": "key_1", "project_id": "proj_1"}
 BODIES = {
     "createKey": {"name": "x"},
     "createProject": {"name": "x"},
@@ -57,6 +58,7 @@ def put_faults_into(parts: Parts) -> None:
     catalog: dict[str, Any] = {"aliases": {}, "default_model": None, "context_window": None, "refuse_stand_in": False}
     parts.catalog = Catalog(faulty, clock, **catalog)
     parts.health = HealthService(faulty, parts.catalog)
+    parts.audit = AuditService(faulty, faulty)
     changes = Changes(faulty, faulty, None)
     parts.keys, parts.projects = KeyService(changes, clock, b"pepper"), ProjectService(changes, clock)
     parts.assistants = AssistantService(faulty, clock, faulty)

@@ -223,7 +223,7 @@ async def test_real_answers_are_as_the_document_says(document: Document, shared_
     message = (await get(shared_api, f"{where}/messages"))["data"][0]["id"]
     key = (await post(shared_api, "/admin/keys", {"name": "x"}))["id"]
     ids = {"assistant_id": assistant, "thread_id": thread, "run_id": run["id"], "step_id": step, "message_id": message}
-    ids |= {"key_id": key, "project": "proj_default"}
+    ids |= {"key_id": key, "project_id": "proj_default"}
     for route in (route for route in ROUTES if route.method == "GET" and not route.path.endswith("/events")):
         answer = await get(shared_api, route.path.format(**ids, model="sovereign-standin"))
         schema = answer_schema(operation_of(document, route), 200)

@@ -13,6 +13,7 @@ from app.keys.grant import Grant, Refusal
 from app.keys.opening import Keys, opened_keys
 from app.keys.schemas import CreateKey, NewApiKey
 from app.settings import load_settings
+from tests.fakes.callers import CALLER
 from tests.fakes.clock import SetClock
 
 PEPPER = "a pepper of tests, long enough for anyone"
@@ -54,7 +55,7 @@ async def keys(open_keys: Opening) -> AsyncIterator[Keys]:
 
 async def new_key(keys: Keys, **fields: Any) -> NewApiKey:
     """Make a key."""
-    return await keys.keys.create(CreateKey(**{"name": "desk", **fields}))
+    return await keys.keys.create(CALLER, CreateKey(**{"name": "desk", **fields}))
 
 
 async def verdict(keys: Keys, key: str) -> Refusal | None:

@@ -23,6 +23,7 @@ from app.keys.schemas import CreateProject, RotateKey
 from app.keys.secret import new_key as new_text
 from app.keys.service import KeyService
 from app.keys.state import KeyState, ProjectState, State
+from tests.fakes.callers import CALLER
 from tests.fakes.clock import SetClock
 from tests.fakes.database import TroubledDatabase
 from tests.integration.keys.conftest import PEPPER, Opening, new_key, verdict
@@ -44,18 +45,18 @@ async def test_a_restored_database_brings_back_no_key_and_no_secret(
     open_keys: Opening, sqlite_url: str, tmp_path: Path, clock: SetClock
 ) -> None:
     async with open_keys(sqlite_url, **BESIDE) as keys:
-        project = await keys.projects.create(CreateProject(name="desk"))
+        project = await keys.projects.create(CALLER, CreateProject(name="desk"))
         revoked, rotated, untouched = [await new_key(keys) for _ in range(3)]
         archived = await new_key(keys, project_id=project.id)
     (tmp_path / "backup").mkdir()
     for file in files_of(sqlite_url):
         shutil.copy(file, tmp_path / "backup")
     async with open_keys(sqlite_url, **BESIDE) as keys:
-        await keys.keys.revoke(revoked.id)
-        fresh = await keys.keys.rotate(rotated.id, RotateKey(grace_s=60))
-        await keys.projects.archive(project.id)
+        await keys.keys.revoke(CALLER, revoked.id)
+        fresh = await keys.keys.rotate(CALLER, rotated.id, RotateKey(grace_s=60))
+        await keys.projects.archive(CALLER, project.id)
         late = await new_key(keys)
-        await keys.keys.revoke(late.id)
+        await keys.keys.revoke(CALLER, late.id)
     for file in files_of(sqlite_url):
         file.unlink()
     for file in (tmp_path / "backup").iterdir():
@@ -117,7 +118,7 @@ async def test_a_revocation_is_on_disk_before_it_is_committed(
     async with open_keys() as keys:
         made = await new_key(keys)
         with without_commits(keys, clock, tmp_path / "revocations") as service, pytest.raises(StorageFailed):
-            await service.revoke(made.id)
+            await service.revoke(CALLER, made.id)
         assert await verdict(keys, made.key) is None
     async with open_keys() as keys:
         assert await verdict(keys, made.key) is Refusal.REVOKED
@@ -129,7 +130,7 @@ async def test_a_rotation_that_was_not_committed_is_taken_back(
     async with open_keys() as keys:
         made = await new_key(keys)
         with without_commits(keys, clock, tmp_path / "revocations") as service, pytest.raises(StorageFailed):
-            await service.rotate(made.id, RotateKey(grace_s=0))
+            await service.rotate(CALLER, made.id, RotateKey(grace_s=0))
         assert await verdict(keys, made.key) is None
     lines = (tmp_path / "revocations").read_text().splitlines()
     assert [json.loads(line)["generation"] for line in lines] == [1, 0]
@@ -139,11 +140,15 @@ async def test_a_rotation_that_was_not_committed_is_taken_back(
 
 async def test_what_cannot_be_journalled_is_not_done(open_keys: Opening, tmp_path: Path, clock: SetClock) -> None:
     async with open_keys() as keys:
-        project = await keys.projects.create(CreateProject(name="desk"))
+        project = await keys.projects.create(CALLER, CreateProject(name="desk"))
         made = await new_key(keys, project_id=project.id)
         changes = Changes(keys.changes.database, keys.ring, FullDisk(tmp_path / "full"))
         service, projects = KeyService(changes, clock, PEPPER.encode()), ProjectService(changes, clock)
-        for change in (service.revoke(made.id), service.rotate(made.id, RotateKey()), projects.archive(project.id)):
+        for change in (
+            service.revoke(CALLER, made.id),
+            service.rotate(CALLER, made.id, RotateKey()),
+            projects.archive(CALLER, project.id),
+        ):
             with pytest.raises(StorageFailed):
                 await change
         assert await verdict(keys, made.key) is None
