@@ -48,6 +48,7 @@ from app.web.auth import Auth
 from app.web.bodies import ApiRequest
 from app.web.body_limit import BodyLimit
 from app.web.cors import Cors
+from app.web.denied import Denied
 from app.web.errors import EXCEPTION_HANDLERS
 from app.web.openapi import OpenApiController
 from app.web.options import Options, allowed_methods
@@ -105,6 +106,7 @@ def create_framework_app(settings: Settings, parts: Parts) -> Litestar:
     async def lifespan(app: Litestar) -> AsyncGenerator[None, None]:
         async with running(settings, parts):
             app.state.ring = parts.admission.ring
+            app.state.denials = parts.denials
             yield
 
     names = ("audit", "catalog", "health", "projects", "keys", "assistants", "threads", "messages", "runs")
@@ -134,6 +136,7 @@ def wrap(framework: Litestar, settings: Settings) -> ASGIApp:
     app: ASGIApp = Options(cast(ASGIApp, framework), allowed=allowed_methods(framework))
     app = BodyLimit(app, limit_bytes=settings.body_limit_bytes)
     app = Auth(app, ring=lambda: cast(KeyRing, framework.state.ring))
+    app = Denied(app, denials=lambda: cast(Denials, framework.state.denials))
     if settings.cors_origins:
         app = Cors(app, origins=settings.cors_origins)
     return Access(app, trusted_proxies=networks_of(settings.trusted_proxies))

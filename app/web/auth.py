@@ -38,8 +38,8 @@ class Auth:
         """Let a request through. Raises Unauthenticated or PermissionDenied."""
         if scope["type"] == "http" and not is_open(scope["path"]):
             grant = await self._grant_of(scope["headers"])
-            require_scope(grant.scopes, scope["method"], scope["path"])
             _tell(scope, grant)
+            require_scope(grant.scopes, scope["method"], scope["path"])
         await self._app(scope, receive, send)
 
     async def _grant_of(self, headers: Iterable[tuple[bytes, bytes]]) -> Grant:

@@ -59,8 +59,9 @@ def headers_of(error: ApiError) -> dict[str, str]:
     return headers
 
 
-def answer_api_error(_: Request[Any, Any, Any], error: ApiError) -> Response[ErrorEnvelope]:
-    """Render one of our own errors."""
+def answer_api_error(request: Request[Any, Any, Any], error: ApiError) -> Response[ErrorEnvelope]:
+    """Render one of our own errors, and leave it where the layers around the framework find it."""
+    request.scope["state"]["error"] = error
     return Response(envelope(error), status_code=error.status, headers=headers_of(error))
 
 
