@@ -42,6 +42,11 @@ test-frameworks *args: setup
     {{ python }} -m tests.e2e.prepare langchain-classic semantic-kernel autogen-ext
     {{ python }} -m pytest tests/e2e/frameworks {{ args }}
 
+# schemathesis on the whole exported document, with all its checks
+[group('test')]
+test-schema *args: setup
+    {{ python }} -m tests.schemathesis {{ args }}
+
 # Crash proofs: hundreds of `kill -9` under load, random orders of calls, chunks and crashes
 [group('test')]
 test-faults *args: setup

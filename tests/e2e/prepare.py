@@ -63,7 +63,8 @@ OLDER_SDK = Package("openai", "1.109.1", "sdk1.txt")
 LANGCHAIN = Package("langchain-classic", "1.0.8", "langchain.txt")
 SEMANTIC_KERNEL = Package("semantic-kernel", "1.45.0", "semantic-kernel.txt")
 AUTOGEN = Package("autogen-ext", "0.7.5", "autogen.txt")
-PACKAGES = (OLDER_SDK, LANGCHAIN, SEMANTIC_KERNEL, AUTOGEN)
+SCHEMATHESIS = Package("schemathesis", "4.32.5", "schemathesis.txt")
+PACKAGES = (OLDER_SDK, LANGCHAIN, SEMANTIC_KERNEL, AUTOGEN, SCHEMATHESIS)
 
 
 def say(text: str) -> None:

@@ -1,0 +1,125 @@
+"""What schemathesis loads beside its own checks. Runs in its process, not in ours."""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import schemathesis
+from app.kit.ids import ID_PREFIXES, id_pattern
+from schemathesis.checks import CHECKS, CheckContext
+from schemathesis.core.transport import Response
+from schemathesis.generation.case import Case
+from schemathesis.generation.meta import TestPhase
+
+RULES = (
+    r"Missing required parameter: 'assistant_id'\.",  # may be left out where the thread is bound to an assistant
+    r"Thread \S+ already has an active run \S+\.",
+    r"Can't add messages to \S+ while a run \S+ is active\.",
+    r"Cannot cancel run with status '\w+'\.",
+    r"Runs in status \"\w+\" do not accept tool outputs\.",
+    r"Expected tool outputs for call_ids \[.*\], got \[.*\]",
+    r"Invalid 'expires_at': \d+ is not in the future; the server's time is \d+\.",
+    r"API key '\S+' was revoked\.",
+    r"Project '\S+' is archived\.",
+    r"The default project cannot be archived\.",
+)
+RULE = re.compile("|".join(RULES), re.DOTALL)
+EXACT = 2**53  # beyond it a float is no particular integer
+ENDING = {"deleteAssistant", "deleteThread"}  # they end what they make, and leave the families to the others
+Family = dict[str, Any]
+SEEDS = json.loads(Path(os.environ["SCHEMATHESIS_SEEDS"]).read_text())
+FAMILIES: dict[str, list[Family]] = SEEDS["families"]
+# The caller of the second project and the default project: whoever ended or bounded them would end the checks.
+SPARED = frozenset(SEEDS["spared"])
+CURSOR = re.compile("[A-Za-z0-9_-]+")
+NOBODY = "0" * 24
+MADE_HERE = re.compile(r"[a-z]+_[0-9A-Za-z]{24}")
+OWN = CHECKS.get_one("positive_data_acceptance")
+
+
+@schemathesis.check
+def accepted_unless_a_rule_forbids(ctx: CheckContext, response: Response, case: Case) -> bool | None:
+    """Do what `positive_data_acceptance` does, for operations that may also be refused by a rule of the API."""
+    if response.status_code == 400 and RULE.fullmatch(response.json()["error"]["message"]):
+        return None
+    return OWN(ctx, response, case)
+
+
+@schemathesis.hook
+def map_case(_context: Any, case: Case) -> Case:
+    """Give most cases an object that exists; in the stateful phase links do."""
+    linked = case.meta is not None and case.meta.phase.name is TestPhase.STATEFUL
+    if not linked and operation_id(case) not in ENDING:
+        settle(case)
+    drop_cursors(case)
+    if case.method == "POST":
+        spare(case.path_parameters)
+    return case
+
+
+def drop_cursors(case: Case) -> None:
+    """Take well-formed cursors from lists: made up, they name nothing there, which no schema can say."""
+    if not any(found["name"] == "limit" for found in case.operation.definition.raw.get("parameters", ())):
+        return
+    for name in ("after", "before"):
+        if isinstance(case.query, dict) and CURSOR.fullmatch(str(case.query.get(name, ""))):
+            del case.query[name]
+
+
+def operation_id(case: Case) -> str:
+    """Return the name that the document gives to what a case calls."""
+    return str(case.operation.definition.raw["operationId"])
+
+
+def spare(ids: dict[str, Any]) -> None:
+    """Turn a change of what must stay as it is into one of what does not exist."""
+    for name, value in (ids or {}).items():
+        if value in SPARED:
+            ids[name] = f"{ID_PREFIXES[name]}_{NOBODY}"
+
+
+@schemathesis.hook
+def map_body(_context: Any, body: Any) -> Any:
+    """Write whole numbers as such: to JSON Schema 1.0 is an integer, to the original, and so to us, a decimal."""
+    return whole(body)
+
+
+def settle(case: Case) -> None:
+    """Put a real family's ids where well-formed ones were made up; every fourth case keeps what it has."""
+    use = operation_id(case)
+    family = chosen(FAMILIES.get(use) or FAMILIES["others"], case)
+    if family is None:
+        return
+    for sent in (case.path_parameters, case.body):
+        ids = well_formed(sent, family) if isinstance(sent, dict) else {}
+        if ids and (use in FAMILIES or not all(MADE_HERE.fullmatch(value) for value in ids.values())):
+            sent.update({name: family[name] for name in ids})
+    if use == "submitToolOuputsToRun" and case.meta and case.meta.generation.mode.is_positive:
+        case.body["tool_outputs"] = [{"tool_call_id": call, "output": "101.25"} for call in family["calls"]]
+
+
+def well_formed(sent: dict[str, Any], family: Family) -> dict[str, str]:
+    """Return the ids among what is sent that can name one of a family."""
+    return {
+        name: sent[name]
+        for name in ID_PREFIXES.keys() & sent.keys() & family.keys()
+        if isinstance(sent[name], str) and re.fullmatch(id_pattern(ID_PREFIXES[name]), sent[name])
+    }
+
+
+def chosen(families: list[Family], case: Case) -> Family | None:
+    """Choose by what the case says, so that the same seed makes the same calls."""
+    number = crc32(repr((case.path, case.path_parameters, case.query, case.body)).encode())
+    return families[number // 4 % len(families)] if number % 4 else None
+
+
+def whole(value: Any) -> Any:
+    """Return a value whose floats without a fraction are integers."""
+    if isinstance(value, dict):
+        return {name: whole(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [whole(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < EXACT else value
