@@ -3,20 +3,22 @@
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from msgspec import json
+from msgspec import DecodeError, json
 from msgspec.structs import asdict
 
 from app.audit.denials import Denials
 from app.audit.keeper import AuditKeeper
 from app.audit.schemas import AuditRecord, AuditVerification, RecordFilter, Span
 from app.audit.service import AuditService
-from app.db.opening import open_database
+from app.db.opening import open_database, sqlite_file
 from app.kit.clock import SystemClock
 from app.kit.pages import Page, PageQuery
 from app.settings import Settings
-from ops.remote import NotRunning, ask
+from ops.remote import NobodyListens, Refused, Remote
+
+T = TypeVar("T")
 
 PAGE = "/admin/audit"
 
@@ -36,21 +38,25 @@ class AuditSource(Protocol):
 class RemoteAudit:
     """The audit as the running API tells it."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, remote: Remote) -> None:
+        self._remote = remote
 
     def page(self, wanted: RecordFilter, query: PageQuery) -> Page[AuditRecord]:
         """Return one page of records."""
-        return json.decode(self._ask(PAGE, {**asdict(wanted), **asdict(query)}), type=Page[AuditRecord])
+        return self._asked(PAGE, {**asdict(wanted), **asdict(query)}, Page[AuditRecord])
 
     def verify(self, span: Span) -> AuditVerification:
         """Verify the next part of the chain."""
         links = {name: link and f"{link.position}:{link.hash}" for name, link in asdict(span).items()}
-        return json.decode(self._ask(f"{PAGE}/verify", links), type=AuditVerification)
+        return self._asked(f"{PAGE}/verify", links, AuditVerification)
 
-    def _ask(self, path: str, query: Mapping[str, Any]) -> bytes:
+    def _asked(self, path: str, query: Mapping[str, Any], kind: type[T]) -> T:
         given = {name: str(value) for name, value in query.items() if value is not None}
-        return ask(self._settings, "GET", path, query=given)
+        content = self._remote.ask("GET", path, query=given)
+        try:
+            return json.decode(content, type=kind)
+        except DecodeError:
+            raise Refused(f"{self._remote.address}{path} has what no audit holds; `verify` says where") from None
 
 
 class StoredAudit:
@@ -70,16 +76,21 @@ class StoredAudit:
 
 
 @contextmanager
-def audit_source(settings: Settings) -> Iterator[AuditSource]:
-    """Give the API's audit where one runs, else the store's. Raises what ops.remote and open_database raise."""
-    remote = RemoteAudit(settings)
+def audit_source(settings: Settings, url: str | None) -> Iterator[AuditSource]:
+    """Give the audit of the API, or of the store where none answers. Raises Refused and what open_database raises."""
+    remote = Remote(settings, url)
     try:
-        remote.page(RecordFilter(), PageQuery(limit=1))
-    except NotRunning:
+        remote.ask("GET", PAGE, query={"limit": "1"})
+    except NobodyListens:
+        file = sqlite_file(settings.database_url)
+        if url is not None:
+            raise Refused(f"no API answers at {remote.address}") from None
+        if file is not None and not file.exists():
+            raise Refused(f"no API answers at {remote.address}, and there is no database {file}") from None
         with stored_audit(settings.database_url) as stored:
             yield stored
     else:
-        yield remote
+        yield RemoteAudit(remote)
 
 
 @contextmanager

@@ -1,11 +1,11 @@
 """`python -m ops audit verify | export | head`: who changed what, for those who must be able to show it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import click
-from msgspec import DecodeError, json
+from msgspec import json
 from msgspec.structs import asdict
 
 from app.audit.chain import START, Link, Reason
@@ -56,6 +56,11 @@ class Moment(click.ParamType[int]):
         return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
 
 
+def from_where(command: Callable[..., None]) -> Callable[..., None]:
+    """Add `--url`, as `keys` has it."""
+    return click.option("--url", help="Address of the API; by default that of the settings.")(command)
+
+
 @click.group()
 def audit() -> None:
     """Verify or export the record of who changed what, from the API that runs or, if none does, from its store."""
@@ -64,9 +69,10 @@ def audit() -> None:
 @audit.command()
 @click.option("--anchor", type=Anchor(), help="A link of before, as `head` printed it: it must still be there.")
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
-def verify(anchor: Link | None, as_json: bool) -> None:
+@from_where
+def verify(anchor: Link | None, as_json: bool, url: str | None) -> None:
     """Follow the chain from its beginning; exit status 1 when a record was changed, removed or inserted."""
-    with opened() as source:
+    with opened(url) as source:
         found = verified(source, anchor)
     if as_json:
         click.echo(json.encode(found))
@@ -89,10 +95,11 @@ def verified(source: AuditSource, anchor: Link | None) -> AuditVerification:
 @click.option("--since", type=Moment(), help="Only what was done at this time or later.")
 @click.option("--until", type=Moment(), help="Only what was done before this time.")
 @click.option("--project", metavar="ID", help="Only what was done in this project.")
-def export(since: int | None, until: int | None, project: str | None) -> None:
+@from_where
+def export(since: int | None, until: int | None, project: str | None, url: str | None) -> None:
     """Write records as JSON Lines to standard output, oldest first, each with its hash."""
     wanted = RecordFilter(project_id=project, since=since, until=until)
-    with opened() as source:
+    with opened(url) as source:
         for record in records(source, wanted):
             click.echo(json.encode(asdict(entry_of(record)) | {"hash": record.hash}))
 
@@ -109,20 +116,21 @@ def records(source: AuditSource, wanted: RecordFilter) -> Iterator[AuditRecord]:
 
 
 @audit.command()
-def head() -> None:
+@from_where
+def head(url: str | None) -> None:
     """Print the newest link, POSITION:HASH. Kept elsewhere, it is an anchor: `verify --anchor` finds a cut-off end."""
-    with opened() as source:
+    with opened(url) as source:
         newest = source.page(RecordFilter(), PageQuery(limit=1)).data
     link = Link(newest[0].position, newest[0].hash) if newest else START
     click.echo(f"{link.position}:{link.hash}")
 
 
 @contextmanager
-def opened() -> Iterator[AuditSource]:
+def opened(url: str | None) -> Iterator[AuditSource]:
     """Give the audit; what keeps it from being read is one line and exit status 1."""
     settings = settings_or_exit()
     try:
-        with audit_source(settings) as source:
+        with audit_source(settings, url) as source:
             yield source
     except REFUSALS as problem:
         fail(str(problem))
@@ -130,5 +138,3 @@ def opened() -> Iterator[AuditSource]:
         fail(str(refused))
     except ApiError as error:
         fail(error.message)
-    except DecodeError:
-        fail("a record is not as the API writes them; `python -m ops audit verify` says which")

@@ -6,11 +6,8 @@ the same lock and changed by the same rules.
 
 import asyncio
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import urlencode
 
 import msgspec
 from msgspec import Struct
@@ -23,11 +20,8 @@ from app.kit.caller import Caller
 from app.kit.clock import SystemClock
 from app.settings import Settings
 from app.web.bodies import decode_body
-from ops.commands.dev import KEY_FILE
 from ops.commands.settings import fail, settings_or_exit
-
-TIMEOUT_S = 30.0
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - addresses to listen on, and where to ask then
+from ops.remote import NobodyListens, Refused, Remote
 
 LOCAL = Caller(project_id=DEFAULT_PROJECT, key_id="ops", request_id="ops", address=None)
 """Who the audit says it was when the file was opened: somebody at the machine, without a key."""
@@ -45,72 +39,36 @@ class Call(Struct, frozen=True, kw_only=True):
     query: dict[str, str] = {}
 
 
-class NobodyListens(Exception):
-    """No server is there to be asked."""
-
-
 def carry_out(call: Call, url: str | None) -> Json:
     """Return the answer; what goes wrong is one line and exit status 1, or 2 for bad settings."""
     settings = settings_or_exit()
-    address = (url or address_of(settings)).rstrip("/")
+    remote = Remote(settings, url)
     try:
-        return over_http(call, address, settings.api_key or development_key())
+        return over_http(call, remote)
+    except Refused as refused:
+        fail(str(refused))
     except NobodyListens:
         file = sqlite_file(settings.database_url)
         if url is not None or file is None:
-            fail(f"no API answers at {address}")
+            fail(f"no API answers at {remote.address}")
         if not file.exists():
-            fail(f"no API answers at {address}, and there is no database {file}")
+            fail(f"no API answers at {remote.address}, and there is no database {file}")
     try:
         return asyncio.run(on_file(call, settings))
     except ApiError as refused:
         fail(refused.message)
     except REFUSALS as problem:
-        fail(f"no API answers at {address}, and the database cannot be used: {problem}")
+        fail(f"no API answers at {remote.address}, and the database cannot be used: {problem}")
 
 
-def address_of(settings: Settings) -> str:
-    """Return where the API of these settings listens."""
-    host = EVERYWHERE.get(settings.api_host, settings.api_host)
-    return f"http://{host}:{settings.api_port}"
-
-
-def development_key() -> str | None:
-    """Return the key that `ops dev` made here, if it did."""
-    return KEY_FILE.read_text(encoding="utf-8").strip() if KEY_FILE.is_file() else None
-
-
-def over_http(call: Call, address: str, key: str | None) -> Json:
-    """Ask a running API. Raises NobodyListens."""
-    query = f"?{urlencode(call.query)}" if call.query else ""
+def over_http(call: Call, remote: Remote) -> Json:
+    """Ask a running API. Raises NobodyListens and Refused."""
     body = None if call.body is None else msgspec.json.encode(call.body)
-    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
     try:
-        request = urllib.request.Request(  # noqa: S310 - the operator's own address
-            f"{address}{call.path}{query}", data=body, headers=headers, method=call.method
-        )
-        # No proxy: the administrator's key is for the API alone.
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=TIMEOUT_S) as answer:
-            found: Json = json.loads(answer.read())
-            return found
-    except urllib.error.HTTPError as refused:
-        fail(reason_of(refused, address, has_key=key is not None))
+        found: Json = json.loads(remote.ask(call.method, call.path, query=call.query, body=body))
     except ValueError:
-        fail(f"what answers at {address} is not this API")
-    except OSError as failure:
-        if isinstance(getattr(failure, "reason", failure), ConnectionRefusedError):
-            raise NobodyListens from None
-        fail(f"the API at {address} does not answer: {getattr(failure, 'reason', failure)}")
-
-
-def reason_of(refused: urllib.error.HTTPError, address: str, *, has_key: bool) -> str:
-    """Return why the API refused, in its own words where it has some."""
-    if refused.code == 401 and not has_key:
-        return "API_KEY is not set: the API wants a key with the scope admin"
-    try:
-        return str(json.loads(refused.read())["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return f"{address} answered with status {refused.code}"
+        raise remote.stranger() from None
+    return found
 
 
 async def on_file(call: Call, settings: Settings) -> Json:

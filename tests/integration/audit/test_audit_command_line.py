@@ -157,6 +157,8 @@ def test_tampering_is_one_line_that_names_the_place_and_exit_status_1(stopped_sq
 
 
 def test_an_empty_audit_is_sound_and_its_head_is_an_anchor(sqlite_url: str) -> None:
+    with stored_audit(sqlite_url):
+        pass
     audit = verb(DATABASE_URL=sqlite_url, API_PORT=str(free_port()))
     assert audit("head").stdout == f"0:{'0' * 64}\n"
     assert audit("export").stdout == ""
@@ -172,6 +174,19 @@ def test_a_wrong_key_is_said_in_one_line(live_env: dict[str, str]) -> None:
     result = verb(**live_env | {"API_KEY": "sk-of-somebody-else"})("head")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == "error: Incorrect API key provided: sk-***else.\n"
+
+
+def test_no_store_is_made_where_there_is_none_and_no_other_is_read_than_was_asked_for(
+    stopped_sqlite: Verb, tmp_path: Path
+) -> None:
+    port = free_port()
+    missing = verb(DATABASE_URL=f"sqlite:///{tmp_path}/missing.db", API_PORT=str(port))("head")
+    there = f"no API answers at http://127.0.0.1:{port}"
+    assert missing.exit_code == 1
+    assert missing.stderr == f"error: {there}, and there is no database {tmp_path}/missing.db\n"
+    assert not (tmp_path / "missing.db").exists()
+    named = stopped_sqlite("head", "--url", f"http://127.0.0.1:{port}/")
+    assert (named.exit_code, named.stderr) == (1, f"error: {there}\n")
 
 
 def test_a_store_that_another_process_has_is_said_in_one_line(sqlite_url: str) -> None:
