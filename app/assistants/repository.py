@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Row, bindparam, delete, insert, select, update
 
 from app.assistants.schemas import Assistant, assistant_of
+from app.audit.repository import record
 from app.db.database import ReadTx, WriteTx
 from app.db.repository import read_page
 from app.db.tables import AssistantRow, table
@@ -51,16 +52,19 @@ class AssistantWriter(AssistantReader):
     def add(self, values: Mapping[str, Any]) -> Row[Any]:
         """Insert an assistant and return its row."""
         self._write.run(_ADD, {**values, "project_id": self.project_id})
+        record(self._write, self._caller, "assistant.create", values["id"], values["created_at"])
         return self.require(values["id"])
 
-    def change(self, assistant_id: str, values: Mapping[str, Any]) -> Row[Any]:
+    def change(self, assistant_id: str, values: Mapping[str, Any], at: int) -> Row[Any]:
         """Set columns and return the row. Raises NotFound."""
         self.require(assistant_id)
         if values:
             self._write.run(update(ASSISTANTS).where(ASSISTANTS.c.id == assistant_id).values(dict(values)))
+        record(self._write, self._caller, "assistant.update", assistant_id, at)
         return self.require(assistant_id)
 
-    def delete(self, assistant_id: str) -> None:
+    def delete(self, assistant_id: str, at: int) -> None:
         """Delete an assistant, and with it the threads that a legacy client bound to it. Raises NotFound."""
         if not self._write.run(_DELETE, {"key": assistant_id, "project": self.project_id}):
             raise NotFound(f"No assistant found with id '{assistant_id}'.")
+        record(self._write, self._caller, "assistant.delete", assistant_id, at)

@@ -47,12 +47,14 @@ class AssistantService:
     async def update(self, caller: Caller, assistant_id: str, body: UpdateAssistant) -> Assistant:
         """Change what was sent."""
         values = columns_of(body)
-        row = await self._database.write(lambda tx: AssistantWriter(tx, caller).change(assistant_id, values))
+        at = self._clock.now()
+        row = await self._database.write(lambda tx: AssistantWriter(tx, caller).change(assistant_id, values, at))
         return assistant_of(row)
 
     async def delete(self, caller: Caller, assistant_id: str) -> AssistantDeleted:
         """Delete an assistant; threads stay, except those bound to it."""
-        await self._database.write(lambda tx: AssistantWriter(tx, caller).delete(assistant_id))
+        at = self._clock.now()
+        await self._database.write(lambda tx: AssistantWriter(tx, caller).delete(assistant_id, at))
         return AssistantDeleted(id=assistant_id)
 
 

@@ -12,7 +12,7 @@ Text = Annotated[str, Meta(min_length=1, max_length=256_000)]
 
 
 class ImageUrl(Body, kw_only=True, frozen=True):
-    """A picture by address. It is handed to the model server and never fetched here."""
+    """A picture by address. One that is in the address, `data:`, is shown to the model; no other is ever fetched."""
 
     url: Annotated[str, Meta(min_length=1)]
     detail: Detail = "auto"
@@ -105,9 +105,10 @@ def parts_of(content: str | Sequence[NewPart]) -> list[Part]:
 def chat_content(parts: Sequence[Part]) -> str | list[dict[str, Any]]:
     """Return kept content as a chat completion takes it: one string unless there are pictures to look at.
 
-    A picture by file id cannot be shown yet: the model is told that there was one.
+    A picture by file id or by an address elsewhere is not shown: the model is told that there was one. A model server
+    would fetch what stands at the address, and reach from inside what the client cannot.
     """
-    if any(isinstance(part, ImageUrlPart) for part in parts):
+    if any(isinstance(part, ImageUrlPart) and _is_shown(part) for part in parts):
         return [_chat_part(part) for part in parts]
     return "\n".join(_chat_part(part)["text"] for part in parts)
 
@@ -118,6 +119,8 @@ def _chat_part(part: Part) -> dict[str, Any]:
             return {"type": "text", "text": part.text.value}
         case RefusalPart():
             return {"type": "text", "text": part.refusal}
+        case ImageUrlPart() if not _is_shown(part):
+            return {"type": "text", "text": f"[picture: {part.image_url.url}]"}
         case ImageUrlPart():
             return {
                 "type": "image_url",
@@ -125,3 +128,7 @@ def _chat_part(part: Part) -> dict[str, Any]:
             }
         case ImageFilePart():
             return {"type": "text", "text": f"[picture: file {part.image_file.file_id}]"}
+
+
+def _is_shown(part: ImageUrlPart) -> bool:
+    return part.image_url.url[:5].lower() == "data:"

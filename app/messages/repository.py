@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Row, and_, bindparam, delete, insert, select, update
 
+from app.audit.repository import record
 from app.db.database import ReadTx, WriteTx
 from app.db.repository import read_page
 from app.db.tables import MessageRow, StepRow, ThreadRow, table
@@ -129,18 +130,22 @@ class MessageWriter(MessageReader):
             for position, body in enumerate(bodies, start=first)
         ]
         self._write.run_many(_ADD, rows)
+        for row in rows:
+            record(self._write, self._caller, "message.create", row["id"], at)
         return rows
 
-    def set_metadata(self, thread_id: str, message_id: str, metadata: dict[str, str]) -> Row[Any]:
+    def set_metadata(self, thread_id: str, message_id: str, metadata: dict[str, str], at: int) -> Row[Any]:
         """Replace a message's metadata and return its row. Raises NotFound."""
         self.require(thread_id, message_id)
         self._write.run(_SET_METADATA, {"key": message_id, "pairs": to_json(metadata)})
+        record(self._write, self._caller, "message.update", message_id, at)
         return self.require(thread_id, message_id)
 
-    def delete(self, thread_id: str, message_id: str) -> None:
+    def delete(self, thread_id: str, message_id: str, at: int) -> None:
         """Delete a message. Raises NotFound."""
         if not self._write.run(_DELETE, self._key(thread_id, message_id)):
             self.require(thread_id, message_id)
+        record(self._write, self._caller, "message.delete", message_id, at)
 
 
 def message_columns(project_id: str, thread_id: str, body: CreateMessage, at: int, position: int) -> dict[str, Any]:

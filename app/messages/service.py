@@ -48,15 +48,16 @@ class MessageService:
         """Replace a message's metadata."""
         if body.metadata is UNSET:
             return await self.retrieve(caller, thread_id, message_id)
-        metadata = body.metadata or {}
+        metadata, at = body.metadata or {}, self._clock.now()
         row = await self._database.write(
-            lambda tx: MessageWriter(tx, caller).set_metadata(thread_id, message_id, metadata)
+            lambda tx: MessageWriter(tx, caller).set_metadata(thread_id, message_id, metadata, at)
         )
         return message_of(row)
 
     async def delete(self, caller: Caller, thread_id: str, message_id: str) -> MessageDeleted:
         """Delete a message."""
-        await self._database.write(lambda tx: MessageWriter(tx, caller).delete(thread_id, message_id))
+        at = self._clock.now()
+        await self._database.write(lambda tx: MessageWriter(tx, caller).delete(thread_id, message_id, at))
         return MessageDeleted(id=message_id)
 
     async def history(self, thread_id: str, count: int) -> list[Past]:

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Row, bindparam, insert, select, update
 
 from app.assistants.repository import AssistantReader
+from app.audit.repository import record
 from app.db.database import ReadTx, WriteTx
 from app.db.repository import read_page
 from app.db.tables import RunRow, StepRow, ThreadRow, row_of, table
@@ -18,6 +19,7 @@ from app.engine.events import (
     TurnStarted,
 )
 from app.engine.journal import append_in, past_of, record_events, take_over
+from app.engine.lifecycle import ENDED
 from app.engine.policy import closing
 from app.engine.turn import Stamped, Turn, TurnSpec
 from app.errors import InvalidRequest, NotFound, PermissionDenied
@@ -128,6 +130,7 @@ class RunWriter(RunReader):
             columns |= {"status": "in_progress", "started_at": at}
             accepted.append(Stamped(2, TurnStarted(at=at)))
         self._write.run(_ADD, columns)
+        record(self._write, self._caller, "run.create", run_id, at)
         record_events(self._write, run_id, accepted, at)
         return row_of(columns), accepted
 
@@ -151,7 +154,19 @@ class RunWriter(RunReader):
         submitted = OutputsSubmitted(at=at, outputs={str(given.tool_call_id): given.output or "" for given in outputs})
         events = (submitted, TurnStarted(at=at)) if starts else (submitted,)
         past += append_in(self._write, turn, events)
+        record(self._write, self._caller, "run.submit_tool_outputs", run_id, at)
         return self.require(thread_id, run_id), past
+
+    def begin_cancel(self, thread_id: str, run_id: str, at: int) -> Row[Any]:
+        """Record that a run is to be cancelled; return its row.
+
+        Raises NotFound, and InvalidRequest when it has ended.
+        """
+        row = self.require(thread_id, run_id)
+        if row.status in ENDED:
+            raise InvalidRequest(f"Cannot cancel run with status '{row.status}'.")
+        record(self._write, self._caller, "run.cancel", run_id, at)
+        return row
 
     def cancel(self, thread_id: str, run_id: str, at: int) -> None:
         """End a run that no task carries out as cancelled. Raises NotFound."""
@@ -177,10 +192,11 @@ class RunWriter(RunReader):
                 code="model_not_found",
             )
 
-    def set_metadata(self, thread_id: str, run_id: str, metadata: dict[str, str]) -> Row[Any]:
+    def set_metadata(self, thread_id: str, run_id: str, metadata: dict[str, str], at: int) -> Row[Any]:
         """Replace a run's metadata and return its row. Raises NotFound."""
         self.require(thread_id, run_id)
         self._write.run(_SET_METADATA, {"key": run_id, "pairs": to_json(metadata)})
+        record(self._write, self._caller, "run.update", run_id, at)
         return self.require(thread_id, run_id)
 
 

@@ -110,11 +110,9 @@ class RunService:
 
     async def cancel(self, caller: Caller, thread_id: str, run_id: str) -> Run:
         """Stop a run, wherever it stands; its answer so far is kept. Raises InvalidRequest when it has ended."""
-        row = await self._database.read(lambda tx: RunReader(tx, caller.project_id).require(thread_id, run_id))
-        if row.status in ENDED:
-            raise InvalidRequest(f"Cannot cancel run with status '{row.status}'.")
+        at = self._clock.now()
+        row = await self._database.write(lambda tx: RunWriter(tx, caller).begin_cancel(thread_id, run_id, at))
         if not await self._executor.cancel(run_id):
-            at = self._clock.now()
             await self._database.write(lambda tx: RunWriter(tx, caller).cancel(thread_id, run_id, at))
         run = await self.retrieve(caller, thread_id, run_id)
         if run.status not in ("cancelled", "cancelling"):
@@ -179,8 +177,8 @@ class RunService:
         """Replace a run's metadata."""
         if not isinstance(body.metadata, dict | None):
             return await self.retrieve(caller, thread_id, run_id)
-        metadata = body.metadata or {}
-        row = await self._database.write(lambda tx: RunWriter(tx, caller).set_metadata(thread_id, run_id, metadata))
+        metadata, at = body.metadata or {}, self._clock.now()
+        row = await self._database.write(lambda tx: RunWriter(tx, caller).set_metadata(thread_id, run_id, metadata, at))
         return run_of(row)
 
     async def steps(self, caller: Caller, thread_id: str, run_id: str, query: PageQuery) -> Page[RunStep]:

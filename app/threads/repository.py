@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Row, and_, bindparam, delete, insert, select, update
 
 from app.assistants.repository import AssistantReader
+from app.audit.repository import record
 from app.db.database import ReadTx, WriteTx
 from app.db.repository import has_pair, read_page
 from app.db.tables import ThreadRow, row_of, table
@@ -74,20 +75,23 @@ class ThreadWriter(ThreadReader):
             "last_position": len(messages),
         }
         self._write.run(_ADD, columns)
+        record(self._write, self._caller, "thread.create", thread_id, at)
         MessageWriter(self._write, self._caller).insert(thread_id, messages, at, first=1)
         return thread_of(row_of(columns))
 
-    def change(self, thread_id: str, values: Mapping[str, Any]) -> Row[Any]:
+    def change(self, thread_id: str, values: Mapping[str, Any], at: int) -> Row[Any]:
         """Set columns and return the row. Raises NotFound."""
         self.require(thread_id)
         if values:
             self._write.run(update(THREADS).where(THREADS.c.id == thread_id).values(dict(values)))
+        record(self._write, self._caller, "thread.update", thread_id, at)
         return self.require(thread_id)
 
-    def delete(self, thread_id: str) -> str | None:
+    def delete(self, thread_id: str, at: int) -> str | None:
         """Delete a thread and all that is in it; return the run that was active in it. Raises NotFound."""
         row = self._write.first(_DELETE, {"key": thread_id, "project": self.project_id})
         if row is None:
             raise NotFound(f"No thread found with id '{thread_id}'.")
+        record(self._write, self._caller, "thread.delete", thread_id, at)
         active: str | None = row.active_run_id
         return active

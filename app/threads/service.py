@@ -36,11 +36,13 @@ class ThreadService:
     async def update(self, caller: Caller, thread_id: str, body: UpdateThread) -> Thread:
         """Change what was sent."""
         values = columns_of(body)
-        return thread_of(await self._database.write(lambda tx: ThreadWriter(tx, caller).change(thread_id, values)))
+        at = self._clock.now()
+        return thread_of(await self._database.write(lambda tx: ThreadWriter(tx, caller).change(thread_id, values, at)))
 
     async def delete(self, caller: Caller, thread_id: str) -> ThreadDeleted:
         """Delete a thread with its messages, runs and steps. A run that is active in it is stopped."""
-        active = await self._database.write(lambda tx: ThreadWriter(tx, caller).delete(thread_id))
+        at = self._clock.now()
+        active = await self._database.write(lambda tx: ThreadWriter(tx, caller).delete(thread_id, at))
         if active is not None:
             self._executor.abandon(active)
         return ThreadDeleted(id=thread_id)

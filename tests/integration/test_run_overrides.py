@@ -181,14 +181,27 @@ async def test_the_model_sees_only_the_last_messages_that_a_run_asks_for(scripte
     assert [message["content"] for message in scripted.asked[-1]["messages"]] == ["Count.", "number 4", "number 5"]
 
 
-async def test_pictures_are_handed_to_the_model(scripted: Scripted) -> None:
-    api, picture = scripted.client, {"type": "image_url", "image_url": {"url": "https://pictures.test/a.png"}}
+async def shown(scripted: Scripted, url: str) -> Any:
+    """Ask about a picture; return what the model was shown."""
+    picture = {"type": "image_url", "image_url": {"url": url}}
     content = [{"type": "text", "text": "look"}, picture]
-    thread = (await post(api, "/v1/threads", {"messages": [{"role": "user", "content": content}]}))["id"]
-    await completed_run(api, thread, await new_assistant(api, model="tiny"))
+    thread = (await post(scripted.client, "/v1/threads", {"messages": [{"role": "user", "content": content}]}))["id"]
+    await completed_run(scripted.client, thread, await new_assistant(scripted.client, model="tiny"))
     (message,) = scripted.asked[-1]["messages"]
-    assert [part["type"] for part in message["content"]] == ["text", "image_url"]
-    assert message["content"][1]["image_url"]["url"] == "https://pictures.test/a.png"
+    return message["content"]
+
+
+async def test_a_picture_in_its_address_is_handed_to_the_model(scripted: Scripted) -> None:
+    text, picture = await shown(scripted, "data:image/png;base64,aGk=")
+    assert (text["type"], picture["type"]) == ("text", "image_url")
+    assert picture["image_url"]["url"] == "data:image/png;base64,aGk="
+
+
+@pytest.mark.parametrize("url", ["https://pictures.test/a.png", "http://169.254.169.254/latest", "file:///etc/passwd"])
+async def test_an_address_that_somebody_would_have_to_fetch_is_only_named_to_the_model(
+    scripted: Scripted, url: str
+) -> None:
+    assert await shown(scripted, url) == f"look\n[picture: {url}]"
 
 
 async def test_a_schema_shapes_the_answer(rooms: Any) -> None:

@@ -23,6 +23,7 @@ from app.runs.repository import RunReader, RunWriter, unended
 from app.runs.schemas import CreateRun
 from app.threads.repository import ThreadReader, ThreadWriter
 from app.threads.schemas import CreateThread
+from tests.fakes.callers import CALLER
 from tests.integration.db import filling
 from tests.integration.db.closing import aclosed
 from tests.integration.db.filling import PROJECT, RUN, THREAD, suffix
@@ -97,19 +98,19 @@ def page_of_runs(tx: ReadTx, _: Sized) -> None:
 
 
 def append(tx: WriteTx, _: Sized) -> None:
-    MessageWriter(tx, PROJECT).append(THREAD, [CreateMessage(role="user", content="and silver?")], NOW)
+    MessageWriter(tx, CALLER).append(THREAD, [CreateMessage(role="user", content="and silver?")], NOW)
 
 
 def start_run(tx: WriteTx, _: Sized) -> None:
     wanted = input_of(CreateRun(assistant_id=f"asst_{suffix(1)}"), 600)
-    RunWriter(tx, PROJECT).accept(THREAD, wanted, [], NOW, starts=True)
+    RunWriter(tx, CALLER).accept(THREAD, wanted, [], NOW, starts=True)
     messages, calls = newest(tx, THREAD, 100)
     assert (len(messages), len(calls)) == (100, CALLS)
 
 
 def make_and_delete_thread(tx: WriteTx, _: Sized) -> None:
-    thread = ThreadWriter(tx, PROJECT).create(CreateThread(messages=[CreateMessage(role="user", content="hi")]), NOW)
-    ThreadWriter(tx, PROJECT).delete(thread.id)
+    thread = ThreadWriter(tx, CALLER).create(CreateThread(messages=[CreateMessage(role="user", content="hi")]), NOW)
+    ThreadWriter(tx, CALLER).delete(thread.id, NOW)
 
 
 Work = Callable[[WriteTx, Sized], object]

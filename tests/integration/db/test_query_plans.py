@@ -24,6 +24,7 @@ from app.runs.columns import input_of
 from app.runs.repository import RunReader, RunWriter, overdue, unended
 from app.runs.schemas import CreateRun
 from app.threads.repository import ThreadReader, ThreadWriter
+from tests.fakes.callers import CALLER
 from tests.fixtures.databases import create_postgres_database
 from tests.fixtures.rooms import Served
 from tests.fixtures.servers import MODEL
@@ -93,12 +94,12 @@ def each_page(list_page: Callable[[WriteTx, PageQuery], Any], prefix: str, tx: W
 
 
 def append(tx: WriteTx) -> None:
-    MessageWriter(tx, PROJECT).append(THREAD, [CreateMessage(role="user", content="and silver?")], NOW)
+    MessageWriter(tx, CALLER).append(THREAD, [CreateMessage(role="user", content="and silver?")], NOW)
 
 
 def start_run(tx: WriteTx) -> None:
     wanted = input_of(CreateRun(assistant_id=f"asst_{suffix(1)}"), 600)
-    RunWriter(tx, PROJECT).accept(THREAD, wanted, [], NOW, starts=True)
+    RunWriter(tx, CALLER).accept(THREAD, wanted, [], NOW, starts=True)
     messages, calls = newest(tx, THREAD, 100)
     assert (len(messages), len(calls)) == (100, CALLS)
 
@@ -160,7 +161,7 @@ WORKS: dict[str, tuple[Work, set[str]]] = {
         lambda tx: KeyReader(tx).changed_since(NOW + 990),
         {"ix_api_keys_changed", "ix_projects_changed"},
     ),
-    "deletion of a thread": (lambda tx: ThreadWriter(tx, PROJECT).delete(THREAD), {"threads.id"}),
+    "deletion of a thread": (lambda tx: ThreadWriter(tx, CALLER).delete(THREAD, NOW), {"threads.id"}),
 }
 
 # SQLite's plan of a deletion also tells how it finds the rows that go with it.
