@@ -153,14 +153,25 @@ async def test_what_could_not_be_stored_is_stored_later_once(database: Database)
     await counting.keeper.start()
     counting.use(100)
     troubled.failures = 1
-    with pytest.raises(StorageFailed):
-        await counting.keeper.store()
+    troubled.gate.clear()
+    failing = asyncio.create_task(counting.keeper.store())
+    await a_write_waits(troubled)
     counting.use(50)
+    troubled.gate.set()
+    with pytest.raises(StorageFailed):
+        await failing
     assert counting.left() == (850, 4850)
     await counting.keeper.store()
     await counting.keeper.store()
     assert await counting.stored() == {"2026-11-22": (2, 150, 2)}
     await counting.keeper.close()
+
+
+async def a_write_waits(troubled: TroubledDatabase) -> None:
+    """Wait until a write has begun."""
+    async with asyncio.timeout(10):
+        while not troubled.waiting:
+            await asyncio.sleep(0)
 
 
 async def test_a_storage_that_fails_is_tried_again_until_it_takes_the_figures(
@@ -187,9 +198,7 @@ async def test_a_caller_that_leaves_while_it_is_stored_neither_loses_nor_doubles
     counting.use(100)
     troubled.gate.clear()
     leaving = asyncio.create_task(counting.keeper.store())
-    async with asyncio.timeout(10):
-        while not troubled.waiting:
-            await asyncio.sleep(0)
+    await a_write_waits(troubled)
     leaving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await leaving
@@ -205,8 +214,9 @@ async def test_more_keys_than_one_transaction_takes_are_all_stored(database: Dat
     for number in range(BATCH + 10):
         counting.use(1, Grant(key_id=f"key_{number}", project_id="proj_one", scopes=frozenset()))
     counting.use(5)
-    await counting.keeper.close()
+    await counting.keeper.store()
     second = Counting(database, counting.clock)
     await second.keeper.start()
     assert second.ledger.spent_by_project("proj_one").month == BATCH + 15
-    await second.keeper.close()
+    for one in (counting, second):
+        await one.keeper.close()

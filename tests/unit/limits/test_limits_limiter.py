@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from msgspec.structs import replace
 
 from app.errors import InsufficientQuota, RateLimited
 from app.keys.grant import Grant
@@ -96,13 +95,21 @@ def test_what_one_bound_of_a_run_refuses_is_charged_to_none() -> None:
     assert limiter.remaining(key) == before
 
 
-def test_of_two_bounds_the_one_that_takes_longest_is_told() -> None:
-    limiter = limiter_at(TwoClocks())
-    key = grant(limits=Limits(requests_per_minute=60), project_limits=Limits(requests_per_minute=2))
-    admitted(lambda: limiter.admit_request(key), 2)
-    assert (
-        refused(lambda: limiter.admit_request(replace(key, limits=Limits(requests_per_minute=1)))).retry_after_s == 60
-    )
+@pytest.mark.parametrize("of_project", [False, True])
+def test_of_two_bounds_the_one_that_takes_longest_is_told(of_project: bool) -> None:
+    limiter, busy, spent = limiter_at(TwoClocks()), Limits(concurrent_runs=1), Limits(tokens_per_month=10)
+    key = grant(limits=busy if of_project else spent, project_limits=spent if of_project else busy)
+    limiter.admit_run(key, 10)
+    error = refused(lambda: limiter.admit_run(key, 10))
+    assert f"for this {'project' if of_project else 'key'} on tokens per month" in error.message
+
+
+def test_what_is_reserved_is_not_there_for_others_of_the_day() -> None:
+    limiter, key = limiter_at(TwoClocks()), grant(limits=Limits(tokens_per_day=100))
+    first = limiter.admit_run(key, 60)
+    assert "Limit 100, Used 60, Requested 60" in refused(lambda: limiter.admit_run(key, 60)).message
+    first.settle(10, 0)
+    limiter.admit_run(key, 60)
 
 
 def test_a_run_holds_a_place_and_its_tokens_until_it_ends() -> None:
@@ -204,6 +211,16 @@ def test_a_clock_that_jumped_and_is_set_right_finds_the_quota_as_it_was_once_the
     ledger.know(ledger.today(), [])  # nothing was stored yet: all that is known waits in memory, by day
     assert limiter.remaining(key)[0].tokens_per_day == 10
     assert not ledger.stale
+
+
+def test_what_waits_to_be_stored_counts_for_its_own_day_and_month() -> None:
+    clock = TwoClocks(int(datetime(2026, 11, 30, 12, tzinfo=UTC).timestamp()))
+    limiter, key = limiter_at(clock), grant(limits=Limits(tokens_per_day=100, tokens_per_month=100))
+    for _ in range(3):
+        limiter.admit_run(key, 10).settle(10, 0)
+        clock.pass_time(86_400)
+    limiter.ledger.know(limiter.ledger.today(), [])
+    assert limiter.remaining(key)[0] == Limits(tokens_per_day=100, tokens_per_month=80)
 
 
 def test_what_a_store_knows_of_others_counts() -> None:
