@@ -46,7 +46,8 @@ class Remote:
                 content: bytes = answer.read()
                 return content
         except urllib.error.HTTPError as refused:
-            raise Refused(self._reason_of(refused)) from None
+            with refused:  # it holds the connection
+                raise Refused(self._reason_of(refused)) from None
         except (ValueError, HTTPException):
             raise self.stranger() from None
         except OSError as failure:
