@@ -120,13 +120,11 @@ class KeyRing:
             _keep(self._entries, key_id, entry, self._size)
         return entry
 
-    def replace(self, entry: Entry) -> None:
-        """Take a key as it is now: the next request is judged by it."""
-        self._begin_anew()
-        _keep(self._entries, entry.grant.key_id, entry, self._size)
-
     def forget(self, *changed: str) -> None:
-        """Read keys or projects anew when they are next asked for, with a project all its keys."""
+        """Read keys or projects anew when they are next asked for, with a project all its keys.
+
+        Nothing is put in their place: of two changes that are told in the wrong order the older would stay.
+        """
         self._begin_anew()
         ids = set(changed)
         for project_id in ids & self._projects.keys():

@@ -12,7 +12,7 @@ from app.keys.changes import Changes
 from app.keys.grant import SURFACES
 from app.keys.limits import UNLIMITED
 from app.keys.projects import require_open
-from app.keys.repository import KeyReader, KeyWriter, entry_of, state_of
+from app.keys.repository import KeyReader, KeyWriter, state_of
 from app.keys.revocations import columns_of
 from app.keys.schemas import (
     ApiKey,
@@ -138,7 +138,7 @@ class KeyService:
         return self._told(await self._changes.write(work, undone=undone))
 
     def _told(self, row: Any) -> ApiKey:
-        self._changes.ring.replace(entry_of(row))
+        self._changes.ring.forget(row.id)
         return key_of(row)
 
     def _hash(self, key: str) -> str:
