@@ -12,7 +12,7 @@ from app.errors import ApiError
 log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
-BATCH = 500  # records sealed in one transaction: a writer that waits for it waits milliseconds
+BATCH = 250  # records sealed in one transaction: a writer that waits for it waits milliseconds
 ANCHOR_EVERY_S = 3600.0
 
 
