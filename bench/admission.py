@@ -1,4 +1,4 @@
-"""What it costs to say who asks: the layer of keys alone, with as many keys in memory as a large desk has."""
+"""What it costs to say who asks: the layers of keys and of limits, with as many keys in memory as a large desk has."""
 
 import random
 import tempfile
@@ -8,15 +8,18 @@ from pathlib import Path
 
 from app.db.database import WriteTx
 from app.db.opening import open_database
-from app.keys.limits import UNLIMITED
+from app.keys.limits import UNLIMITED, Limits
 from app.keys.opening import opened_keys
 from app.keys.repository import KeyWriter
 from app.keys.secret import hash_of, new_key, new_key_id
 from app.kit.clock import SystemClock
 from app.kit.wire import to_json
+from app.limits.ledger import Ledger
+from app.limits.limiter import Limiter
 from app.settings import load_settings
 from app.web.asgi import Receive, Scope, Send
 from app.web.auth import Auth
+from app.web.rate_limit import RateLimit
 from bench.load import quantile_of
 from bench.table import Row
 
@@ -47,11 +50,16 @@ async def admission(seconds: float) -> list[Row]:
             await database.write(partial(_add, texts=texts))
             layer = Auth(_answer, ring=lambda: keys.ring)
             first = [await _timed(layer, text) for text in texts]
+            limited = Auth(RateLimit(_answer, limiter=_limiter()), ring=lambda: keys.ring)
+            for text in texts:
+                await _timed(limited, text)
+            both = [await _timed(limited, random.choice(texts)) for _ in range(REQUESTS)]
             later = [await _timed(layer, random.choice(texts)) for _ in range(REQUESTS)]
         await database.close()
     return [
         Row(f"first use of each of {KEYS:,} keys", _spelled(first), aim="one read"),
         Row(f"authentication of a request, {KEYS:,} keys", _spelled(later), aim="≤ 20 µs"),
+        Row(f"authentication and limits of a request, {KEYS:,} keys", _spelled(both), aim="≤ 60 µs"),
     ]
 
 
@@ -73,17 +81,25 @@ def _add(tx: WriteTx, texts: list[bytes]) -> None:
         )
 
 
+def _limiter() -> Limiter:
+    """Return what holds each key to every kind of limit, none of which is ever reached."""
+    clock = SystemClock()
+    return Limiter(clock, Ledger(clock), Limits(**dict.fromkeys(Limits.__struct_fields__, 10**9)))
+
+
 async def _timed(layer: Auth, text: bytes) -> float:
     """Return the microseconds of one request through the layer."""
     headers = [*HEADERS, (b"authorization", b"Bearer " + text)]
-    scope: Scope = {"type": "http", "method": "GET", "path": "/v1/threads/thread_1", "headers": headers, "state": {}}
+    state = {"request_id": "req_bench", "address": "127.0.0.1"}
+    scope: Scope = {"type": "http", "method": "GET", "path": "/v1/threads/thread_1", "headers": headers, "state": state}
     began = time.perf_counter_ns()
     await layer(scope, _receive, _send)
     return (time.perf_counter_ns() - began) / 1000
 
 
-async def _answer(_: Scope, __: Receive, ___: Send) -> None:
+async def _answer(_: Scope, __: Receive, send: Send) -> None:
     """Stand for the rest of the server."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
 
 
 async def _receive() -> dict[str, str]:
