@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from click.testing import CliRunner, Result
 
@@ -141,6 +142,24 @@ def test_an_anchor_of_another_chain_is_one_line_and_exit_status_1(either: Verb) 
         assert (result.exit_code, result.stdout) == (1, "")
         assert result.stderr.startswith(f"error: {words}")
         assert result.stderr.count("\n") == 1
+
+
+def test_what_was_acknowledged_before_a_kill_is_recorded_and_sealed_by_whoever_comes_next(
+    stand_in_url: str, tmp_path: Path
+) -> None:
+    env = {"API_KEY": API_KEY, "DATABASE_URL": f"sqlite:///{tmp_path}/store.db", "MODEL_URL": stand_in_url}
+    made = []
+    with api_process(tmp_path / "log", env) as (url, process):
+        headers = {"Authorization": f"Bearer {API_KEY}"}
+        for _ in range(20):
+            answer = httpx2.post(f"{url}/assistants", json={"model": "any"}, headers=headers)
+            made.append(answer.json()["id"])
+        process.kill()  # nearly always with records that are not yet sealed
+        process.wait()
+    audit = verb(**env, API_PORT=str(free_port()))
+    recorded = [(record["action"], record["object_id"]) for record in lines(audit("export"))]
+    assert recorded == [("assistant.create", one) for one in made]
+    assert audit("verify").stdout.startswith("sound: 20 records")
 
 
 def test_tampering_is_one_line_that_names_the_place_and_exit_status_1(stopped_sqlite: Verb, tmp_path: Path) -> None:
