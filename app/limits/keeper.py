@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 STORE_EVERY_S = 2.0
 LOOK_EVERY_S = 4.0
-BATCH = 1000  # rows of one transaction: a writer that waits for it waits milliseconds
+BATCH = 250  # rows of one transaction: a writer that waits for it waits milliseconds
 
 
 class UsageKeeper:
