@@ -19,7 +19,7 @@ from app.audit.service import AuditService
 from app.catalog.controller import ModelsController
 from app.catalog.service import Catalog
 from app.db.database import Database
-from app.db.opening import open_database
+from app.db.opening import open_database, sqlite_file
 from app.engine.bus import Bus
 from app.engine.executor import Executor
 from app.engine.journal import Journal
@@ -35,6 +35,11 @@ from app.kit.addresses import networks_of
 from app.kit.caller import Caller
 from app.kit.clock import Clock, SystemClock
 from app.kit.tasks import TaskOwner
+from app.limits.allowance import Allowance
+from app.limits.defaults import default_limits
+from app.limits.keeper import kept
+from app.limits.ledger import Ledger
+from app.limits.limiter import Limiter
 from app.messages.controller import MessagesController
 from app.messages.service import MessageService
 from app.runs.controller import RunsController
@@ -42,6 +47,8 @@ from app.runs.service import RunService
 from app.settings import Settings
 from app.threads.controller import ThreadsController
 from app.threads.service import ThreadService
+from app.usage.controller import AdminUsageController, UsageController
+from app.usage.service import UsageService
 from app.web.access import Access
 from app.web.asgi import ASGIApp
 from app.web.auth import Auth
@@ -54,6 +61,7 @@ from app.web.openapi import OpenApiController
 from app.web.options import Options, allowed_methods
 from app.web.pages.controller import PagesController
 from app.web.queries import after_event, metadata_filter, page_query, project_filter
+from app.web.rate_limit import RateLimit
 
 CONTROLLERS = (
     AssistantsController,
@@ -64,6 +72,8 @@ CONTROLLERS = (
     ProjectsController,
     KeysController,
     AuditController,
+    UsageController,
+    AdminUsageController,
     HealthController,
     OpenApiController,
     PagesController,
@@ -78,6 +88,8 @@ class Parts:
 
     audit: AuditService
     database: Database
+    limiter: Limiter
+    usage: UsageService
     executor: Executor
     catalog: Catalog
     health: HealthService
@@ -109,16 +121,19 @@ def create_framework_app(settings: Settings, parts: Parts) -> Litestar:
             app.state.denials = parts.denials
             yield
 
-    names = ("audit", "catalog", "health", "projects", "keys", "assistants", "threads", "messages", "runs")
+    clock = SystemClock()
+    parts.limiter = Limiter(clock, Ledger(clock), default_limits(settings))
+    names = ("audit", "usage", "catalog", "health", "projects", "keys", "assistants", "threads", "messages", "runs")
     services = {name: Provide(_getter(parts, name), sync_to_thread=False) for name in names}
     return Litestar(
         route_handlers=CONTROLLERS,
         lifespan=[lifespan],
         request_class=ApiRequest,
-        state=State({"json_depth_limit": settings.json_depth_limit}),
+        state=State({"json_depth_limit": settings.json_depth_limit, "limiter": parts.limiter}),
         dependencies={
             **services,
             "caller": Provide(_caller, sync_to_thread=False),
+            "allowance": Provide(_allowance, sync_to_thread=False),
             "page_query": Provide(page_query, sync_to_thread=False),
             "after_event": Provide(after_event, sync_to_thread=False),
             "metadata_filter": Provide(metadata_filter, sync_to_thread=False),
@@ -135,6 +150,7 @@ def wrap(framework: Litestar, settings: Settings) -> ASGIApp:
     """Put the edge around the routes, outermost last."""
     app: ASGIApp = Options(cast(ASGIApp, framework), allowed=allowed_methods(framework))
     app = BodyLimit(app, limit_bytes=settings.body_limit_bytes)
+    app = RateLimit(app, limiter=framework.state.limiter)
     app = Auth(app, ring=lambda: cast(KeyRing, framework.state.ring))
     app = Denied(app, denials=lambda: cast(Denials, framework.state.denials))
     if settings.cors_origins:
@@ -154,6 +170,11 @@ def _caller(request: Request[Any, Any, Any]) -> Caller:
     return caller
 
 
+def _allowance(request: Request[Any, Any, Any]) -> Allowance:
+    allowance: Allowance = request.scope["state"]["allowance"]
+    return allowance
+
+
 @asynccontextmanager
 async def running(settings: Settings, parts: Parts) -> AsyncGenerator[None, None]:
     """Open every part, and close it again: no run is accepted once the executor stops, then the store closes."""
@@ -164,7 +185,11 @@ async def running(settings: Settings, parts: Parts) -> AsyncGenerator[None, None
     parts.audit = AuditService(database, keeper)
     chores = TaskOwner()
     try:
-        async with opened_keys(settings, database, clock) as parts.admission:
+        async with (
+            opened_keys(settings, database, clock) as parts.admission,
+            kept(parts.limiter.ledger, database, clock, shared=sqlite_file(settings.database_url) is None) as usage,
+        ):
+            parts.usage = UsageService(database, parts.limiter, usage)
             executor = build(settings, parts, clock, model, database)
             chores.start(keeper.keep(), name="audit")
             chores.start(keep_pruning(database, clock, settings.run_events_kept_s), name="pruning")
@@ -225,7 +250,9 @@ def build(settings: Settings, parts: Parts, clock: Clock, model: ModelClient, da
         clock,
         executor,
         journal,
+        parts.limiter,
         expires_after_s=settings.run_expires_after_s,
         ping_s=settings.stream_ping_s,
+        context_messages=settings.context_messages,
     )
     return executor

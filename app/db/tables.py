@@ -185,6 +185,7 @@ class RunRow(Base):
     parallel_tool_calls: Mapped[bool]
     response_format: Mapped[str | None] = mapped_column(Json)
     reasoning_effort: Mapped[str | None] = mapped_column(Text)
+    key_id: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (
         Index("ix_runs_thread_created", "thread_id", "created_at", "id"),

@@ -8,12 +8,14 @@ import logging
 from collections import Counter
 from collections.abc import Coroutine
 from contextlib import aclosing, suppress
+from functools import partial
 from typing import Any, Protocol
 
 from app.engine.bus import Bus, Topic
 from app.engine.events import (
     MessageCut,
     RunError,
+    TokenUsage,
     TurnCancelled,
     TurnExpired,
     TurnFailed,
@@ -23,7 +25,16 @@ from app.engine.events import (
 )
 from app.engine.journal import Journal, LostRun
 from app.engine.loop import run_turn
-from app.engine.policy import EarlyEnd, closing, pause_before_retry, poll_after_ms, room_for, spent_budget, what_to_ask
+from app.engine.policy import (
+    EarlyEnd,
+    closing,
+    pause_before_retry,
+    poll_after_ms,
+    room_for,
+    spent_budget,
+    used_since,
+    what_to_ask,
+)
 from app.engine.prompt import BudgetTooSmall, Conversation, Prompt, Prompter, Upstream
 from app.engine.recorder import Flusher, Recorder
 from app.engine.slots import QUEUE_FULL_RETRY_S, Places, Slots
@@ -51,6 +62,14 @@ class Models(Protocol):
         ...
 
 
+class Charge(Protocol):
+    """What was reserved of somebody's limits for a turn. Whoever submits the turn may give one."""
+
+    def settle(self, prompt_tokens: int, completion_tokens: int, *, runs: int) -> None:
+        """End with what was used; `runs` is 0 when the run goes on later."""
+        ...
+
+
 class Place:
     """A reserved place, to be used once a run is committed. `starts` tells that it comes with a slot."""
 
@@ -60,11 +79,11 @@ class Place:
         self._project_id = project_id
         self._held = True
 
-    def submit(self, spec: TurnSpec, accepted: list[Stamped]) -> Topic:
+    def submit(self, spec: TurnSpec, accepted: list[Stamped], charge: Charge | None = None) -> Topic:
         """Hand over a committed run; return the topic that tells of it."""
         self._held = False
         self._executor.reserved -= 1
-        return self._executor.carry_out(spec, accepted, has_slot=self.starts)
+        return self._executor.carry_out(spec, accepted, has_slot=self.starts, charge=charge)
 
     def release(self) -> None:
         """Give the place back, if no run was submitted."""
@@ -117,16 +136,18 @@ class Executor:
         self.reserved += 1
         return Place(self, project_id, starts=self.slots.try_take(project_id))
 
-    def resume(self, spec: TurnSpec, journalled: list[Stamped]) -> None:
+    def resume(self, spec: TurnSpec, journalled: list[Stamped], charge: Charge | None = None) -> None:
         """Take up a run that a stopped process left behind, whatever the length of the queue."""
         self.places.enter_whatever(spec.project_id)
-        self.carry_out(spec, journalled, has_slot=False)
+        self.carry_out(spec, journalled, has_slot=False, charge=charge)
 
     def poll_after_ms(self) -> int:
         """Return after how many milliseconds it is worth asking for a run's state again."""
         return poll_after_ms(self.places.taken, self._concurrency)
 
-    def carry_out(self, spec: TurnSpec, journalled: list[Stamped], *, has_slot: bool) -> Topic:
+    def carry_out(
+        self, spec: TurnSpec, journalled: list[Stamped], *, has_slot: bool, charge: Charge | None = None
+    ) -> Topic:
         """Start the task of a run whose events so far are these."""
         topic = self._bus.open(spec.run_id, journalled)
         turn = Turn(spec, journalled)
@@ -135,6 +156,8 @@ class Executor:
         task = self._owner.start(self._until_over(turn, topic, has_slot), name=f"run {spec.run_id}")
         self._running[spec.run_id] = task
         task.add_done_callback(lambda over: self._over(spec, over, topic))
+        if charge is not None:
+            task.add_done_callback(partial(_settle, charge, turn, turn.usage))
         return topic
 
     def topic(self, run_id: str) -> Topic | None:
@@ -260,6 +283,7 @@ class Executor:
                     raise
 
     async def _call(self, turn: Turn, recorder: Recorder, upstream: Upstream, prompt: Prompt) -> None:
+        turn.asked = prompt.messages
         asked = what_to_ask(turn, upstream.window, prompt.tokens)
         call = run_turn(asked, upstream.name, prompt.messages, upstream.model, self._clock, used=turn.usage)
         async with aclosing(call) as batches:
@@ -289,3 +313,8 @@ class Executor:
         except LostRun:
             log.info("run was deleted while it ran", extra={"run_id": turn.spec.run_id})
         log.warning("run ended early", extra={"run_id": turn.spec.run_id, "status": turn.status, "reason": reason})
+
+
+def _settle(charge: Charge, turn: Turn, before: TokenUsage, _: "asyncio.Task[Any]") -> None:
+    used = used_since(turn, before)
+    charge.settle(used.prompt_tokens, used.completion_tokens, runs=int(turn.ended))

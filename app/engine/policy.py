@@ -6,6 +6,7 @@ from app.engine.events import (
     IncompleteReason,
     MessageCut,
     MessageStopped,
+    TokenUsage,
     ToolCallsStopped,
     TurnCancelled,
     TurnCancelling,
@@ -23,6 +24,7 @@ RETRY_MOST_S = 4.0
 BUSY_ATTEMPTS = 4
 BROKE_ATTEMPTS = 4  # within them a dying vLLM, which answers 500 for a second, has closed its port
 
+CHARACTERS_PER_TOKEN = 4
 POLL_AFTER_MS = 500
 POLL_AFTER_MOST_MS = 5_000
 
@@ -49,6 +51,22 @@ def pause_before_retry(failure: ModelFailure, attempt: int) -> float | None:
 def poll_after_ms(turns: int, slots: int) -> int:
     """Return how long a poller does well to wait: longer, the more turns wait for each slot."""
     return min(POLL_AFTER_MS * max(1, -(-turns // slots)), POLL_AFTER_MOST_MS)
+
+
+def used_since(turn: Turn, before: TokenUsage) -> TokenUsage:
+    """Return what a turn has used since it had used `before`.
+
+    A model call that was cut short told no usage: what it was shown and what it said count by a rough estimate, or a
+    client could have answers for nothing by leaving before their end.
+    """
+    used = TokenUsage(
+        turn.usage.prompt_tokens - before.prompt_tokens, turn.usage.completion_tokens - before.completion_tokens
+    )
+    if turn.cut_short:
+        shown = sum(len(str(message["content"])) for message in turn.asked)
+        said = sum(map(len, turn.text)) + sum(len(call.arguments) for call in turn.calls)
+        used += TokenUsage(shown // CHARACTERS_PER_TOKEN, -(-said // CHARACTERS_PER_TOKEN))
+    return used
 
 
 def closing(turn: Turn, reason: MessageCut, end: EarlyEnd) -> tuple[TurnEvent, ...]:

@@ -17,7 +17,12 @@ from app.engine.events import (
     ToolCallAdded,
     ToolCallsStarted,
     ToolCallsStopped,
+    TurnCancelled,
+    TurnCompleted,
     TurnEvent,
+    TurnExpired,
+    TurnFailed,
+    TurnIncomplete,
     TurnRequeued,
 )
 from app.engine.lifecycle import ENDED, Status, advance
@@ -32,6 +37,7 @@ class TurnSpec(Struct, frozen=True, kw_only=True):
     assistant_id: str | None
     fence: int
     expires_at: int
+    key_id: str | None = None
     model: str
     instructions: str
     temperature: float | None = None
@@ -94,6 +100,10 @@ class Turn:
         self.text: list[str] = []
         self.calls: list[Call] = []
         self.usage = TokenUsage()
+        self.asked: list[dict[str, Any]] = []
+        """What the newest model call was shown; nothing for what happened in another process."""
+        self.cut_short = False
+        """Whether the newest model call was ended before it told its usage."""
         for stamped in past:
             self._take(stamped.event)
             self.last_seq = stamped.seq
@@ -134,8 +144,10 @@ class Turn:
             case MessageStarted():
                 self.step_id, self.message_id, self.message_open = event.step_id, event.message_id, True
                 self.text.clear()
-            case MessageFinished() | MessageStopped():
+            case MessageFinished():
                 self.message_open = False
+            case MessageStopped():
+                self.message_open, self.cut_short = False, event.reason != "max_tokens"
             case ToolCallsStarted():
                 self.step_id, self.tools_open = event.step_id, True
                 self.calls = []
@@ -155,9 +167,11 @@ class Turn:
                 for call in self.calls:
                     call.output = event.outputs.get(call.id)
             case ToolCallsStopped():
-                self.tools_open = False
+                self.tools_open, self.cut_short = False, event.reason != "max_tokens"
             case TurnRequeued():
                 self.message_open = self.tools_open = False
                 self.text.clear()
+            case TurnCompleted() | TurnIncomplete() | TurnCancelled() | TurnExpired() | TurnFailed():
+                self.usage = event.usage
             case _:
                 pass

@@ -15,6 +15,11 @@ class Allowance:
         self._grant = grant
         self._stream: StreamPlace | None = None
 
+    @property
+    def counts_tokens(self) -> bool:
+        """Tell whether an estimate is worth making: the key or its project has a limit of tokens."""
+        return self._limiter.counts_tokens(self._grant)
+
     def admit_request(self) -> None:
         """Take a request. Raises RateLimited."""
         self._limiter.admit_request(self._grant)

@@ -93,6 +93,14 @@ class Limiter:
         own = grant.limits
         return self._defaults if own is UNLIMITED or own == UNLIMITED else own
 
+    def counts_tokens(self, grant: Grant) -> bool:
+        """Tell whether a key or its project has a limit of tokens."""
+        return any(
+            limit is not None
+            for limits in (self.limits_of(grant), grant.project_limits)
+            for limit in (limits.tokens_per_minute, limits.tokens_per_day, limits.tokens_per_month)
+        )
+
     def admit_request(self, grant: Grant) -> None:
         """Take a request. Raises RateLimited."""
         now_ns = self.now_ns()

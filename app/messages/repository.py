@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, and_, bindparam, delete, insert, select, update
+from sqlalchemy import Row, and_, bindparam, delete, func, insert, select, update
 
 from app.audit.repository import record
 from app.db.database import ReadTx, WriteTx
@@ -17,6 +17,7 @@ from app.kit.wire import to_json
 from app.messages.content import parts_of
 from app.messages.schemas import CreateMessage, Message, message_of
 
+CHARACTERS_PER_TOKEN = 4
 MESSAGES, STEPS, THREADS = table(MessageRow), table(StepRow), table(ThreadRow)
 
 _ADD = insert(MESSAGES)
@@ -61,6 +62,16 @@ _NEWEST_CALLS = (
     .order_by(STEPS.c.position.desc())
     .limit(bindparam("count"))
 )
+_NEWEST_SIZES = (
+    select(
+        func.coalesce(MESSAGES.c.token_count, func.length(MESSAGES.c.content) / CHARACTERS_PER_TOKEN).label("tokens")
+    )
+    .where(MESSAGES.c.thread_id == bindparam("thread"))
+    .order_by(MESSAGES.c.position.desc())
+    .limit(bindparam("count"))
+    .subquery()
+)
+_WEIGHT = select(func.coalesce(func.sum(_NEWEST_SIZES.c.tokens), 0).label("tokens"))
 _SET_TOKENS = (
     update(MESSAGES)
     .where(MESSAGES.c.id == bindparam("key"))
@@ -90,6 +101,12 @@ class MessageReader:
             raise NotFound(f"No thread found with id '{thread_id}'.")
         active: str | None = row.active_run_id
         return active
+
+    def weight(self, thread_id: str, count: int) -> int:
+        """Return roughly how many tokens the newest messages of a thread take. Raises NotFound."""
+        self.require_thread(thread_id)
+        row = self._tx.first(_WEIGHT, {"thread": thread_id, "count": count})
+        return int(row.tokens) if row is not None else 0
 
     def page(self, thread_id: str, run_id: str | None, query: PageQuery) -> Page[Message]:
         """Return one page of a thread's messages, or of those that a run made. Raises NotFound."""

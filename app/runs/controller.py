@@ -7,6 +7,7 @@ from litestar.response import Stream
 
 from app.kit.caller import Caller
 from app.kit.pages import Page, PageQuery
+from app.limits.allowance import Allowance
 from app.runs.rows import unavailable_tools
 from app.runs.schemas import CreateRun, CreateThreadAndRun, Run, RunStep, SubmitOutputs, UpdateRun
 from app.runs.service import RunService, StartedRun
@@ -25,6 +26,7 @@ class RunsController(Controller):
     async def create_with_thread(
         self,
         caller: NamedDependency[Caller],
+        allowance: NamedDependency[Allowance],
         runs: NamedDependency[RunService],
         data: JSONBody[CreateThreadAndRun],
     ) -> Response[Run] | Stream:
@@ -33,13 +35,14 @@ class RunsController(Controller):
             require_id("assistant_id", data.assistant_id, "asst")
         if data.thread is not None and data.thread.assistant_id is not None:
             require_id("thread.assistant_id", data.thread.assistant_id, "asst")
-        started = await runs.create_with_thread(caller, data)
+        started = await runs.create_with_thread(caller, _asked(allowance, data.stream), data)
         return _answer(runs, started, stream=data.stream)
 
     @post("/{thread_id:str}/runs", dto=WireBody[CreateRun], status_code=200, operation_id="createRun")
     async def create(
         self,
         caller: NamedDependency[Caller],
+        allowance: NamedDependency[Allowance],
         runs: NamedDependency[RunService],
         thread_id: FromPath[str],
         data: JSONBody[CreateRun],
@@ -48,7 +51,7 @@ class RunsController(Controller):
         require_id("thread_id", thread_id, "thread")
         if data.assistant_id is not None:
             require_id("assistant_id", data.assistant_id, "asst")
-        started = await runs.create(caller, thread_id, data)
+        started = await runs.create(caller, _asked(allowance, data.stream), thread_id, data)
         return _answer(runs, started, stream=data.stream)
 
     @get("/{thread_id:str}/runs", operation_id="listRuns")
@@ -102,6 +105,7 @@ class RunsController(Controller):
     async def submit_tool_outputs(
         self,
         caller: NamedDependency[Caller],
+        allowance: NamedDependency[Allowance],
         runs: NamedDependency[RunService],
         thread_id: FromPath[str],
         run_id: FromPath[str],
@@ -109,7 +113,7 @@ class RunsController(Controller):
     ) -> Response[Run] | Stream:
         """Submit the outputs of every tool call that a run waits for. With `stream` the answer is an event stream."""
         _require_ids(thread_id, run_id)
-        started = await runs.submit_outputs(caller, thread_id, run_id, data)
+        started = await runs.submit_outputs(caller, _asked(allowance, data.stream), thread_id, run_id, data)
         return _answer(runs, started, stream=data.stream)
 
     @post("/{thread_id:str}/runs/{run_id:str}/cancel", status_code=200, operation_id="cancelRun")
@@ -163,6 +167,13 @@ class RunsController(Controller):
         _require_ids(thread_id, run_id)
         require_id("step_id", step_id, "step")
         return Response(await runs.step(caller, thread_id, run_id, step_id))
+
+
+def _asked(allowance: Allowance, stream: bool | None) -> Allowance:
+    """Ask for a stream's place before anything is created for it. Raises RateLimited."""
+    if stream:
+        allowance.admit_stream()
+    return allowance
 
 
 def _answer(runs: RunService, started: StartedRun, *, stream: bool | None) -> Response[Run] | Stream:

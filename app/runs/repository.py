@@ -122,7 +122,8 @@ class RunWriter(RunReader):
         first = thread.last_position - len(messages) + 1
         MessageWriter(self._write, self._caller).insert(thread_id, messages, at, first=first)
         assistant = self._assistant(wanted.options.assistant_id or thread.assistant_id)
-        identity = {"id": run_id, "project_id": self.project_id, "thread_id": thread_id}
+        identity = {"id": run_id, "thread_id": thread_id}
+        identity |= {"project_id": self.project_id, "key_id": self._caller.key_id}
         columns = NOTHING_YET | run_columns(wanted, assistant, at) | identity
         self._require_model(str(columns["model"]))
         accepted = [Stamped(1, TurnQueued(at=at))]

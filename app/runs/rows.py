@@ -110,6 +110,7 @@ def spec_of(row: Row[Any]) -> TurnSpec:
         thread_id=row.thread_id,
         project_id=row.project_id,
         assistant_id=row.assistant_id,
+        key_id=row.key_id,
         fence=row.fence,
         expires_at=row.expires_at,
         model=row.model,

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -19,9 +20,13 @@ from app.engine.journal import Journal
 from app.engine.lifecycle import ENDED
 from app.engine.turn import Stamped
 from app.errors import ApiError, InvalidRequest
+from app.keys.grant import BOOTSTRAP_KEY
 from app.kit.caller import Caller
 from app.kit.clock import Clock
 from app.kit.pages import Page, PageQuery
+from app.limits.allowance import Allowance
+from app.limits.limiter import Limiter
+from app.messages.repository import MessageReader
 from app.runs.columns import input_of
 from app.runs.rendering import RunStream, as_created
 from app.runs.repository import RunReader, RunWriter, expire, overdue, requeue, unended
@@ -35,6 +40,8 @@ from app.web.events import DONE, PING, frame
 log = logging.getLogger(__name__)
 
 EXPIRE_EVERY_S = 1.0
+CHARACTERS_PER_TOKEN = 4
+USUAL_ANSWER_TOKENS = 256
 BROKEN_OFF = "The run's events end here: the server is stopping, or the run was deleted. Ask for the run's state."
 
 Acceptance = tuple[Row[Any], list[Stamped]]
@@ -61,19 +68,23 @@ class RunService:
         clock: Clock,
         executor: Executor,
         journal: Journal,
+        limiter: Limiter,
         *,
         expires_after_s: int,
         ping_s: float,
+        context_messages: int,
     ) -> None:
         self._database = database
         self._clock = clock
         self._executor = executor
         self._journal = journal
+        self._limiter = limiter
+        self._context_messages = context_messages
         self._expires_after_s = expires_after_s
         self._ping_s = ping_s
 
-    async def create(self, caller: Caller, thread_id: str, body: CreateRun) -> StartedRun:
-        """Accept a run over a thread and hand it to the executor."""
+    async def create(self, caller: Caller, allowance: Allowance, thread_id: str, body: CreateRun) -> StartedRun:
+        """Accept a run over a thread and hand it to the executor. Raises RateLimited."""
         wanted = input_of(body, self._expires_after_s)
         messages = body.additional_messages or []
         at = self._clock.now()
@@ -81,10 +92,11 @@ class RunService:
         def accept(tx: WriteTx, starts: bool) -> Acceptance:
             return RunWriter(tx, caller).accept(thread_id, wanted, messages, at, starts=starts)
 
-        return await self._start(caller, accept)
+        estimate = await self._estimate(caller, allowance, thread_id, messages, body)
+        return await self._start(caller, allowance, estimate, accept)
 
-    async def create_with_thread(self, caller: Caller, body: CreateThreadAndRun) -> StartedRun:
-        """Create a thread and accept a run over it, in one transaction."""
+    async def create_with_thread(self, caller: Caller, allowance: Allowance, body: CreateThreadAndRun) -> StartedRun:
+        """Create a thread and accept a run over it, in one transaction. Raises RateLimited."""
         wanted = input_of(body, self._expires_after_s)
         at = self._clock.now()
         made: list[Thread] = []
@@ -94,17 +106,22 @@ class RunService:
             made[:] = [thread]
             return RunWriter(tx, caller).accept(thread.id, wanted, [], at, starts=starts)
 
-        started = await self._start(caller, accept)
+        said = body.thread.messages if body.thread is not None else None
+        estimate = await self._estimate(caller, allowance, None, said or [], body)
+        started = await self._start(caller, allowance, estimate, accept)
         return replace(started, thread=made[0])
 
-    async def submit_outputs(self, caller: Caller, thread_id: str, run_id: str, body: SubmitOutputs) -> StartedRun:
-        """Take the outputs that a run waits for and hand it to the executor again."""
+    async def submit_outputs(
+        self, caller: Caller, allowance: Allowance, thread_id: str, run_id: str, body: SubmitOutputs
+    ) -> StartedRun:
+        """Take the outputs that a run waits for and hand it to the executor again. Raises RateLimited."""
         at = self._clock.now()
 
         def submit(tx: WriteTx, starts: bool) -> Acceptance:
             return RunWriter(tx, caller).submit(thread_id, run_id, body.tool_outputs, at, starts=starts)
 
-        started = await self._start(caller, submit)
+        estimate = await self._estimate(caller, allowance, thread_id, body.tool_outputs)
+        started = await self._start(caller, allowance, estimate, submit)
         newest = next(stamped.seq for stamped in reversed(started.past) if isinstance(stamped.event, OutputsSubmitted))
         return replace(started, seen=newest - 1)
 
@@ -119,18 +136,40 @@ class RunService:
             raise InvalidRequest(f"Cannot cancel run with status '{run.status}'.")
         return replace(run, status="cancelling", cancelled_at=None, usage=None, expires_at=row.expires_at)
 
-    async def _start(self, caller: Caller, accept: Accept) -> StartedRun:
-        """Commit a run, then submit it. Shielded: a caller that goes away leaves no run that nobody carries out."""
-        return await asyncio.shield(self._commit_and_submit(caller, accept))
+    async def _estimate(
+        self,
+        caller: Caller,
+        allowance: Allowance,
+        thread_id: str | None,
+        added: Sequence[object],
+        body: CreateRun | CreateThreadAndRun | None = None,
+    ) -> int:
+        """Return roughly what a run will use, prompt and answer; nothing where no limit asks. Raises NotFound."""
+        if not allowance.counts_tokens:
+            return 0
+        tokens = len(json.encode(added)) // CHARACTERS_PER_TOKEN
+        tokens += (body.max_completion_tokens if body is not None else None) or USUAL_ANSWER_TOKENS
+        if thread_id is not None:
+            project_id, count = caller.project_id, self._context_messages
+            tokens += await self._database.read(lambda tx: MessageReader(tx, project_id).weight(thread_id, count))
+        return tokens
 
-    async def _commit_and_submit(self, caller: Caller, accept: Accept) -> StartedRun:
-        place = self._executor.reserve(caller.project_id)
-        try:
+    async def _start(self, caller: Caller, allowance: Allowance, estimate: int, accept: Accept) -> StartedRun:
+        """Commit a run, then submit it. Shielded: a caller that goes away leaves no run that nobody carries out."""
+        return await asyncio.shield(self._commit_and_submit(caller, allowance, estimate, accept))
+
+    async def _commit_and_submit(
+        self, caller: Caller, allowance: Allowance, estimate: int, accept: Accept
+    ) -> StartedRun:
+        with ExitStack() as until_submitted:
+            place = self._executor.reserve(caller.project_id)
+            until_submitted.callback(place.release)
+            reservation = allowance.admit_run(estimate)
+            until_submitted.callback(reservation.release)
             row, past = await self._database.write(lambda tx: accept(tx, place.starts))
-            topic = place.submit(spec_of(row), past)
-            return StartedRun(run=as_created(run_of(row)), topic=topic, past=past)
-        finally:
-            place.release()
+            until_submitted.pop_all()
+        topic = place.submit(spec_of(row), past, reservation)
+        return StartedRun(run=as_created(run_of(row)), topic=topic, past=past)
 
     def poll_after_ms(self, run: Run) -> int | None:
         """Return after how many milliseconds it is worth asking for a run again, None when it has ended."""
@@ -195,7 +234,9 @@ class RunService:
         for row in rows:
             taken = await self._database.write(partial(requeue, row=row, at=self._clock.now()))
             if taken is not None:
-                self._executor.resume(*taken)
+                spec, past = taken
+                charge = self._limiter.resume_run(spec.key_id or BOOTSTRAP_KEY, spec.project_id)
+                self._executor.resume(spec, past, charge)
         return len(rows)
 
     async def expire_waiting(self) -> int:

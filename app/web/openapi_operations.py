@@ -21,7 +21,7 @@ ERRORS = {
     404: "No such object.",
     413: "The body is too large.",
     415: "The body is not JSON.",
-    429: "Too many runs are waiting; `Retry-After` says when to come back.",
+    429: "A limit of the key or its project is reached, or too many runs wait; `Retry-After` says when to come back.",
     500: "A fault of the server, which its log has under the answer's `x-request-id`.",
     503: "The server cannot do this now; `Retry-After` says when to come back.",
 }
@@ -33,6 +33,15 @@ HEADERS = {
     "openai-processing-ms": {
         "schema": {"type": "integer"},
         "description": "Milliseconds until the answer began.",
+    },
+    **{
+        f"x-ratelimit-{what}-{of}": {"schema": {"type": kind}, "description": f"{text}, where {of} are limited."}
+        for what, kind, text in (
+            ("limit", "integer", "What a minute holds"),
+            ("remaining", "integer", "What is left of it"),
+            ("reset", "string", "How long until all is there again, such as `1.5s`"),
+        )
+        for of in ("requests", "tokens")
     },
     "openai-version": {"schema": {"type": "string"}, "description": "The original's API version."},
 }
@@ -72,7 +81,13 @@ METADATA = (
 PROJECT_ID = (
     ("project_id", {"type": "string", "pattern": f"^({id_pattern('proj')[1:-1]})?$"}, "Only what belongs to it."),
 )
-# What a handler asks for, and the query parameters that it is made from.
+DAY = {"type": "string", "format": "date"}
+USAGE = (
+    *PROJECT_ID,
+    ("key_id", {"type": "string", "pattern": f"^({id_pattern('key')[1:-1]})?$"}, "Only what this key used."),
+    ("first_day", DAY, "Only from this day on, in UTC."),
+    ("last_day", DAY, "Only until this day, which is included."),
+)
 LINK = {"type": "string", "pattern": "^([0-9]{1,18}:[0-9a-f]{64})?$"}
 SPAN = (
     ("after", LINK, "Only what comes after this link, `<position>:<hash>`, which must be on the chain."),
@@ -89,6 +104,7 @@ RECORDS = (
     ("since", SECONDS, "Only what was done at this second since 1970 or later."),
     ("until", SECONDS, "Only what was done before this second since 1970."),
 )
+# What a handler asks for, and the query parameters that it is made from.
 QUERIES = {
     "page_query": PAGE,
     "after_event": AFTER_EVENT,
@@ -97,6 +113,7 @@ QUERIES = {
     "run_id": RUN_ID,
     "record_filter": RECORDS,
     "span": SPAN,
+    "usage_filter": USAGE,
 }
 
 
@@ -146,15 +163,13 @@ def responses(
 def _statuses(path: str, handler: HTTPRouteHandler) -> list[int]:
     if is_open(path):
         return [500]
-    statuses = {401, 403, 500, 503}
+    statuses = {401, 403, 429, 500, 503}
     if "{" in path or body_type(handler) is not None:
         statuses |= {400, 404}
     if QUERIES.keys() & _hints(handler).keys():
         statuses.add(400)
     if body_type(handler) is not None:
         statuses |= {413, 415}
-    if _streams(handler):
-        statuses.add(429)
     return sorted(statuses)
 
 

@@ -3,6 +3,7 @@
 from .convert import Schema, component
 
 THREAD_LIST = "GET /threads"
+USAGE = "GET /usage"
 RUN_EVENTS = "GET /threads/{thread_id}/runs/{run_id}/events"
 
 SCHEMAS: dict[str, Schema] = {
@@ -17,6 +18,11 @@ SCHEMAS: dict[str, Schema] = {
             "has_more": {"type": "boolean"},
         },
     },
+    "OwnUsage": {
+        "type": "object",
+        "required": ["object", "key_id", "project_id", "today", "month", "days", "key", "project"],
+        "properties": {"object": {"const": "usage"}, "days": {"type": "array"}},
+    },
 }
 # By operation: the schema of its answer, None for a stream.
-OPERATIONS: dict[str, str | None] = {THREAD_LIST: "ListThreadsResponse", RUN_EVENTS: None}
+OPERATIONS: dict[str, str | None] = {THREAD_LIST: "ListThreadsResponse", USAGE: "OwnUsage", RUN_EVENTS: None}

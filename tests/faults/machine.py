@@ -25,7 +25,7 @@ from app.messages.schemas import CreateMessage
 from app.runs.schemas import CreateRun, SubmitOutputs, ToolOutput
 from app.threads.schemas import CreateThread
 from tests.conformance.sse import parse
-from tests.fakes.callers import CALLER
+from tests.fakes.callers import ALLOWANCE, CALLER
 from tests.fakes.clock import SetClock
 from tests.fakes.model import finish, text, usage
 from tests.faults.invariants import COVERED, Rules
@@ -108,7 +108,7 @@ class RunsOfAServerThatDies(Rules):
         """Start a run: accepted exactly when no other is active in the thread."""
         thread = self._thread(pick)
         body = CreateRun(assistant_id=self.assistant, tools=_tools() if tools else None)
-        started = self.do(self._followed(self.node.runs.create(CALLER, thread.id, body)))
+        started = self.do(self._followed(self.node.runs.create(CALLER, ALLOWANCE, thread.id, body)))
         if thread.active_run_id is not None:
             assert isinstance(started, InvalidRequest)
             assert thread.active_run_id in started.message
@@ -189,7 +189,7 @@ class RunsOfAServerThatDies(Rules):
         run = self._run(pick)
         if run is not None:
             body = SubmitOutputs(tool_outputs=[ToolOutput(tool_call_id="call_of_nobody", output="late")])
-            refused = self.do(self.node.runs.submit_outputs(CALLER, run.thread_id, run.id, body))
+            refused = self.do(self.node.runs.submit_outputs(CALLER, ALLOWANCE, run.thread_id, run.id, body))
             assert isinstance(refused, InvalidRequest)
             assert self.disk.runs[run.id].status == run.status
 
@@ -197,7 +197,7 @@ class RunsOfAServerThatDies(Rules):
         calls = json.loads(run.required_action)["submit_tool_outputs"]["tool_calls"]
         outputs = [ToolOutput(tool_call_id=call["id"], output="found") for call in calls]
         body = SubmitOutputs(tool_outputs=outputs)
-        return await self.node.runs.submit_outputs(CALLER, run.thread_id, run.id, body)
+        return await self.node.runs.submit_outputs(CALLER, ALLOWANCE, run.thread_id, run.id, body)
 
     @rule(pick=picks)
     def cancel(self, pick: int) -> None:

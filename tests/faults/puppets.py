@@ -16,6 +16,7 @@ from app.messages.service import MessageService
 from app.runs.service import RunService, StartedRun
 from app.threads.service import ThreadService
 from tests.conformance.sse import ServerEvent, SseParser
+from tests.fakes.callers import LIMITER
 from tests.fakes.clock import SetClock
 
 T = TypeVar("T")
@@ -163,7 +164,9 @@ class Node:
             context_messages=100,
         )
         self.threads = ThreadService(self.store, clock, self.executor)
-        self.runs = RunService(self.store, clock, self.executor, journal, expires_after_s=600, ping_s=1e9)
+        self.runs = RunService(
+            self.store, clock, self.executor, journal, LIMITER, expires_after_s=600, ping_s=1e9, context_messages=100
+        )
         self._readers: list[asyncio.Task[None]] = []
 
     def follow(self, started: StartedRun) -> Told:

@@ -20,7 +20,7 @@ from app.runs.repository import RunReader, RunWriter
 from app.runs.rows import spec_of
 from app.runs.schemas import CreateRun, SubmitOutputs, ToolOutput
 from app.threads.schemas import CreateThread
-from tests.fakes.callers import CALLER
+from tests.fakes.callers import ALLOWANCE, CALLER
 from tests.fakes.clock import SetClock
 from tests.fakes.model import finish, text, usage
 from tests.faults.puppets import Node, no_model
@@ -89,7 +89,7 @@ async def test_outputs_that_come_before_the_task_that_asked_for_them_is_over_are
     sqlite_url: str,
 ) -> None:
     async with prepared(sqlite_url) as (node, thread, body):
-        started = await node.runs.create(CALLER, thread, body)
+        started = await node.runs.create(CALLER, ALLOWANCE, thread, body)
         told = [node.follow(started)]
         await node.calm()
 
@@ -99,7 +99,7 @@ async def test_outputs_that_come_before_the_task_that_asked_for_them_is_over_are
                 call = json.loads(row.required_action)["submit_tool_outputs"]["tool_calls"][0]
                 outputs = SubmitOutputs(tool_outputs=[ToolOutput(tool_call_id=call["id"], output="found")])
                 node.store.after_write = None
-                again = await node.runs.submit_outputs(CALLER, thread, started.run.id, outputs)
+                again = await node.runs.submit_outputs(CALLER, ALLOWANCE, thread, started.run.id, outputs)
                 told.append(node.follow(again))
 
         node.store.after_write = submit_at_once

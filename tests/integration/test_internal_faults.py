@@ -18,7 +18,9 @@ from app.main import Parts
 from app.messages.service import MessageService
 from app.runs.service import RunService
 from app.threads.service import ThreadService
+from app.usage.service import UsageService
 from tests.conformance.sse import parse
+from tests.fakes.callers import LIMITER
 from tests.fixtures.calls import assert_refused, new_assistant, new_thread
 from tests.fixtures.rooms import Served, served
 from tests.fixtures.routes import ROUTES, Route
@@ -59,12 +61,13 @@ def put_faults_into(parts: Parts) -> None:
     parts.catalog = Catalog(faulty, clock, **catalog)
     parts.health = HealthService(faulty, parts.catalog)
     parts.audit = AuditService(faulty, faulty)
+    parts.usage = UsageService(faulty, faulty, faulty)
     changes = Changes(faulty, faulty, None)
     parts.keys, parts.projects = KeyService(changes, clock, b"pepper"), ProjectService(changes, clock)
     parts.assistants = AssistantService(faulty, clock, faulty)
     parts.threads = ThreadService(faulty, clock, faulty)
     parts.messages = MessageService(faulty, clock)
-    parts.runs = RunService(faulty, clock, faulty, faulty, expires_after_s=600, ping_s=1)
+    parts.runs = RunService(faulty, clock, faulty, faulty, LIMITER, expires_after_s=600, ping_s=1, context_messages=100)
 
 
 @pytest.fixture(scope="module")
