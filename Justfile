@@ -28,7 +28,7 @@ serve: setup
 # Everything that needs neither Docker nor a real vLLM
 [group('test')]
 test *args: setup
-    {{ python }} -m pytest {{ args }}
+    {{ python }} -m pytest -n 3 --dist loadfile {{ args }}
 
 # End to end against a real vLLM (CPU build, tiny model made here)
 [group('test')]

@@ -4,6 +4,7 @@ Load it from tests/conftest.py: pytest_plugins = ["tests.conformance.plugin"]. N
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +21,7 @@ from .unchecked import Unchecked
 
 FOLDERS = ("integration", "e2e")
 INI = "conformance_spec"
+TOLD = "conformance"
 # Tests with this marker need what most machines lack; leaving them out leaves a run full.
 OPTIONAL_MARKER = "vllm"
 
@@ -35,6 +37,19 @@ class Session:
     full: bool = False
     told: int = 0
     faults: list[str] = field(default_factory=list)
+    elsewhere: Counter[str] = field(default_factory=Counter)
+    """What other processes of a divided run have checked."""
+    seen_elsewhere: set[str] = field(default_factory=set)
+
+    @property
+    def seen(self) -> set[str]:
+        """Name the operations that were seen, in this process or another."""
+        return self.seen_elsewhere | (self.checker.seen if self.checker else set())
+
+    def counted(self) -> Counter[str]:
+        """Count the answers and events that were checked."""
+        here = Counter(answers=self.checker.answers, events=self.checker.events) if self.checker else Counter()
+        return here + self.elsewhere
 
     @property
     def absent(self) -> bool:
@@ -154,15 +169,33 @@ def _telling(item: pytest.Item, phase: str) -> Generator[None, Any, Any]:
     return result
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what one of the processes of a divided run has seen."""
+    told = getattr(node, "workeroutput", {}).get(TOLD)
+    if told is None:
+        return  # it crashed, and the run fails for that
+    ours = node.config.stash[SESSION]
+    ours.full = told["full"]
+    ours.faults += told["faults"]
+    ours.seen_elsewhere.update(told["seen"])
+    ours.elsewhere.update(told["counted"])
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Fail a full run that left an operation in scope unseen."""
+    """Fail a full run that left an operation in scope unseen; a part of a run tells what it saw to the whole."""
     ours = session.config.stash[SESSION]
     late = ours.news()
     if late:
         ours.faults.append(late)
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        counted, seen = dict(ours.counted()), sorted(ours.seen)
+        output[TOLD] = {"full": ours.full, "faults": ours.faults, "seen": seen, "counted": counted}
+        return
     if ours.full and ours.absent and _in_ci():
         ours.faults.append(f"conformance cannot be checked: {ours.spec_path} is absent")
-    if ours.full and not ours.absent and unseen(_seen(ours)):
+    if ours.full and not ours.absent and unseen(ours.seen):
         ours.faults.append("conformance: a full run must see every operation in scope")
     if ours.faults and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -171,22 +204,18 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say what was checked and what was never seen."""
     session = config.stash[SESSION]
-    if session.checker is None and not session.full:
+    counted = session.counted()
+    if not counted and session.checker is None and not session.full:
         return
-    answers = session.checker.answers if session.checker else 0
-    events = session.checker.events if session.checker else 0
     if session.absent:
         outcome = f"unchecked (skipped: {session.spec_path} is absent)"
     else:
-        missing = ", ".join(unseen(_seen(session))) or "none"
+        missing = ", ".join(unseen(session.seen)) or "none"
         outcome = f"checked; operations in scope not seen: {missing}"
-    terminalreporter.write_line(f"conformance: {answers} answers, {events} events {outcome}")
+    checked = f"{counted['answers']} answers, {counted['events']} events {outcome}"
+    terminalreporter.write_line(f"conformance: {checked}")
     for fault in session.faults:
         terminalreporter.write_line(fault, red=True)
-
-
-def _seen(session: Session) -> set[str]:
-    return session.checker.seen if session.checker else set()
 
 
 def _in_ci() -> bool:

@@ -10,7 +10,6 @@ from app.settings import Settings
 from tests.fakes.model_faults import replies, resets
 from tests.fakes.model_server import model_server
 from tests.fixtures.processes import free_port
-from tests.fixtures.rooms import Scripted
 
 pytestmark = pytest.mark.anyio
 
@@ -48,15 +47,16 @@ async def test_a_model_server_that_never_answered_is_loading(
 
 
 async def test_a_model_server_that_answers_503_is_loading_and_one_that_refuses_our_key_is_unavailable(
-    scripted: Scripted,
+    open_api: Callable[[Settings], Any], make_settings: Callable[..., Settings]
 ) -> None:
-    scripted.model.listing = replies(503, b'{"error":{"message":"Loading model"}}')
-    message = "The model server is overloaded or loading: Loading model"
-    assert await ready(scripted.client) == (503, "loading", "loading", message)
-    scripted.model.listing = replies(401, b'{"error":"Unauthorized"}')
-    assert (await ready(scripted.client))[1] == "unavailable"
-    scripted.model.listing = replies(200, b'{"data":[]}')
-    assert (await ready(scripted.client))[1] == "loading"
+    async with model_server() as model, open_api(make_settings(MODEL_URL=model.url)) as api:
+        model.listing = replies(503, b'{"error":{"message":"Loading model"}}')
+        message = "The model server is overloaded or loading: Loading model"
+        assert await ready(api) == (503, "loading", "loading", message)
+        model.listing = replies(401, b'{"error":"Unauthorized"}')
+        assert (await ready(api))[1] == "unavailable"
+        model.listing = replies(200, b'{"data":[]}')
+        assert (await ready(api))[1] == "loading"
 
 
 async def test_a_model_server_that_went_away_is_unavailable_within_a_moment(

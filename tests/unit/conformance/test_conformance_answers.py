@@ -8,7 +8,7 @@ import pytest
 
 from tests.conformance import samples
 from tests.conformance.checker import Checker
-from tests.conformance.extensions import RUN_EVENTS
+from tests.conformance.extensions import RUN_EVENTS, USAGE
 from tests.conformance.samples import ASSISTANT_ID, MESSAGE_ID, RUN_ID, STEP_ID, THREAD_ID, Object, some_id
 from tests.conformance.scope import IN_SCOPE, unseen
 
@@ -58,11 +58,15 @@ def without(value: Object, key: str) -> Object:
 def test_good_answers_pass_and_make_every_operation_in_scope_seen(checker: Checker) -> None:
     for method, path, value in GOOD:
         answer(checker, method, f"http://127.0.0.1:8001{path}", value)
-    assert unseen(checker.seen) == [RUN_EVENTS]
+    assert unseen(checker.seen) == [USAGE, RUN_EVENTS]
+    fields = ["key_id", "project_id", "today", "month", "key", "project"]
+    answer(
+        checker, "GET", "http://127.0.0.1:8001/v1/usage", dict.fromkeys(fields, "") | {"object": "usage", "days": []}
+    )
     stream = samples.body_of(samples.plain_stream())
     checker.check_response("GET", f"{RUN}/events", 200, samples.STREAM_HEADERS, stream)
     assert unseen(checker.seen) == []
-    assert (checker.answers, len(IN_SCOPE)) == (25, 23)
+    assert (checker.answers, len(IN_SCOPE)) == (26, 23)
 
 
 def test_extra_keys_are_allowed(checker: Checker) -> None:

@@ -197,3 +197,21 @@ def test_without_the_document_ci_fails(project: pytest.Pytester, monkeypatch: py
     result.stdout.fnmatch_lines(["*conformance cannot be checked: /nowhere/openai_spec.json is absent*"])
     write(project, integration__a="def test_none(): pass\n")
     assert run(project).ret == pytest.ExitCode.TESTS_FAILED
+
+
+@needs_the_document
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_divided_run_is_judged_by_what_all_of_its_parts_saw(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, missing: bool
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    project.makeconftest('pytest_plugins = ["tests.conformance.plugin"]')
+    halves = [
+        RECEIVE + f"def test_half(conformance): conformance.seen.update(PROMISED[{part}])\n" for part in ("::2", "1::2")
+    ]
+    write(project, integration__a=halves[0], e2e__b="def test_nothing(): pass\n" if missing else halves[1])
+    result = project.runpytest_subprocess("-p", "xdist", "-n", "2", "--dist", "loadfile")
+    result.assert_outcomes(passed=2)
+    assert result.ret == (pytest.ExitCode.TESTS_FAILED if missing else pytest.ExitCode.OK)
+    said = "*a full run must see every operation*" if missing else "*operations in scope not seen: none"
+    result.stdout.fnmatch_lines([said])
