@@ -18,6 +18,8 @@ from app.audit.keeper import AuditKeeper
 from app.audit.service import AuditService
 from app.catalog.controller import ModelsController
 from app.catalog.service import Catalog
+from app.chat.controller import ChatController
+from app.chat.service import ChatService
 from app.db.database import Database
 from app.db.opening import open_database, sqlite_file
 from app.engine.bus import Bus
@@ -69,6 +71,7 @@ CONTROLLERS = (
     MessagesController,
     RunsController,
     ModelsController,
+    ChatController,
     ProjectsController,
     KeysController,
     AuditController,
@@ -97,6 +100,7 @@ class Parts:
     projects: ProjectService
     keys: KeyService
     assistants: AssistantService
+    chat: ChatService
     threads: ThreadService
     messages: MessageService
     runs: RunService
@@ -123,7 +127,19 @@ def create_framework_app(settings: Settings, parts: Parts) -> Litestar:
 
     clock = SystemClock()
     parts.limiter = Limiter(clock, Ledger(clock), default_limits(settings))
-    names = ("audit", "usage", "catalog", "health", "projects", "keys", "assistants", "threads", "messages", "runs")
+    names = (
+        "audit",
+        "usage",
+        "catalog",
+        "chat",
+        "health",
+        "projects",
+        "keys",
+        "assistants",
+        "threads",
+        "messages",
+        "runs",
+    )
     services = {name: Provide(_getter(parts, name), sync_to_thread=False) for name in names}
     return Litestar(
         route_handlers=CONTROLLERS,
@@ -229,6 +245,7 @@ def build(settings: Settings, parts: Parts, clock: Clock, model: ModelClient, da
         context_window=settings.context_window,
         refuse_stand_in=settings.environment == "production",
     )
+    parts.chat = ChatService(parts.catalog)
     parts.projects, parts.keys = parts.admission.projects, parts.admission.keys
     parts.health = HealthService(database, parts.catalog)
     parts.messages = MessageService(database, clock)

@@ -13,6 +13,7 @@ import uvloop
 
 from bench.admission import admission
 from bench.lengths import growth, starts
+from bench.relay import relay
 from bench.scenarios import chunk_cost, first_token, runs_per_second
 from bench.table import Row, lines
 
@@ -22,10 +23,11 @@ SCENARIOS: dict[str, Callable[[float], Coroutine[Any, Any, list[Row]]]] = {
     "chunks": chunk_cost,
     "starts": starts,
     "admission": admission,
+    "relay": relay,
     "growth": partial(growth, threads=100_000),
     "growth-large": partial(growth, threads=1_000_000),
 }
-DEFAULT = ("first-token", "runs", "chunks", "starts", "admission", "growth")
+DEFAULT = ("first-token", "runs", "chunks", "starts", "admission", "relay", "growth")
 
 
 @click.command()

@@ -81,6 +81,13 @@ class Client:
         times, _ = await self._ask(*history, {"role": "user", "content": text})
         return times
 
+    async def relayed(self, text: str) -> Times:
+        """Stream the same chat completion through the API."""
+        system, question = {"role": "system", "content": INSTRUCTIONS}, {"role": "user", "content": text}
+        body = {"model": MODEL, "stream": True, "messages": [system, question]}
+        times, _ = await self._stream(self._rig.api + "/chat/completions", body, TEXT_DELTA, b"[DONE]")
+        return times
+
     async def direct_with_tool(self, text: str) -> Times:
         """Stream the two completions of a tool call from the model server: the call, then the answer."""
         question = {"role": "user", "content": text}

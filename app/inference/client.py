@@ -118,6 +118,20 @@ class ModelClient:
             await chunks.aclose()
             response.close()  # unless it was read to its end: closing the socket is what frees the engine
 
+    @asynccontextmanager
+    async def forward(self, path: str, body: bytes) -> AsyncGenerator["Forwarded", None]:
+        """Send a body as it is, to a path under /v1; yield the answer, whatever its status. Left early, it is closed.
+
+        Raises ModelFailure.
+        """
+        with _translated():
+            async with asyncio.timeout(self._first_token_timeout_s):
+                response = await self._send(self.url + path, body)
+        try:
+            yield Forwarded(response, self._first_token_timeout_s, self._idle_timeout_s)
+        finally:
+            response.close()  # unless it was read to its end
+
     async def _post(self, url: str, body: bytes) -> ClientResponse:
         with _translated():
             async with asyncio.timeout(self._first_token_timeout_s):
@@ -198,6 +212,37 @@ class ModelClient:
             return decode_models(text)
         except UNREADABLE:
             raise ModelBroke("The model server's /v1/models is not what OpenAI's is.") from None
+
+
+class Forwarded:
+    """A server's answer to a body that was sent as it is."""
+
+    def __init__(self, response: ClientResponse, first_timeout_s: float, idle_timeout_s: float) -> None:
+        self._response = response
+        self._first_timeout_s = first_timeout_s
+        self._idle_timeout_s = idle_timeout_s
+        self.status = response.status
+        self.content_type = response.headers.get("content-type", "application/json")
+
+    async def read(self) -> bytes:
+        """Read it whole. Raises ModelFailure."""
+        with _translated():
+            async with asyncio.timeout(self._first_timeout_s):
+                return await self._response.read()
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """Yield what comes, as it comes, until the end. Raises ModelFailure."""
+        content = self._response.content
+        with Silence(self._response, self._first_timeout_s) as silence:
+            while True:
+                try:
+                    data = await content.readany()
+                except (aiohttp.ClientError, OSError) as failure:
+                    raise silence.failure() or ModelBroke(CUT_OFF) from failure
+                if not data:
+                    return
+                silence.broken(self._idle_timeout_s)
+                yield data
 
 
 class Silence:

@@ -92,6 +92,17 @@ def names_a_model(body: bytes) -> bool:
     return _message_of(body)[1] == "model"
 
 
+def words_of_answer(body: bytes) -> tuple[str, str | None]:
+    """Return what an error answer says, whole, and of which field: for the client whose request it quotes."""
+    try:
+        answer = msgspec.json.decode(body)
+    except UNREADABLE:
+        return "", None
+    error = answer.get("error", answer.get("detail")) if isinstance(answer, dict) else None
+    words = error.get("message") if isinstance(error, dict) else error
+    return (words[:MESSAGE_LIMIT] if isinstance(words, str) else ""), _param_of(error)
+
+
 def failure_of_event(error: Any) -> ModelFailure:
     """Translate an error inside a stream. Some refusals of vLLM come only there: a full queue, a bad schema."""
     words, status = _words_of(error), error.get("code") if isinstance(error, dict) else None

@@ -1,0 +1,34 @@
+"""Finds the model server of a relayed request, reserves what it may use, and makes its relay."""
+
+from typing import Literal
+
+from app.catalog.service import Catalog
+from app.chat.relay import Relay, Request, estimate, rewritten, wants_usage
+from app.chat.schemas import Relayed
+from app.limits.allowance import Allowance
+
+Path = Literal["/chat/completions", "/completions", "/embeddings"]
+USUAL_ANSWER_TOKENS = 256
+
+
+class ChatService:
+    """Relays."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    async def relay(self, allowance: Allowance, path: Path, asked: Relayed, body: bytes) -> Relay:
+        """Return the answer to a request. Raises NotFound, PermissionDenied, RateLimited, Unavailable."""
+        if asked.stream:
+            allowance.admit_stream()
+        upstream = await self._catalog.upstream(asked.model)
+        answer = 0 if path == "/embeddings" else USUAL_ANSWER_TOKENS
+        tokens = estimate(asked, body, answer) if allowance.counts_tokens else 0
+        request = Request(
+            client=upstream.model,  # type: ignore[arg-type]
+            path=path,
+            body=rewritten(body, asked, upstream.name),
+            streams=bool(asked.stream),
+            with_usage=wants_usage(asked),
+        )
+        return Relay(request, allowance.admit_run(tokens))
