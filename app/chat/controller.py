@@ -18,7 +18,6 @@ from app.chat.schemas import (
     Embeddings,
 )
 from app.chat.service import ChatService
-from app.limits.allowance import Allowance
 from app.web.bodies import ApiRequest, WireBody
 
 
@@ -37,34 +36,33 @@ class ChatController(Controller):
     async def chat(
         self,
         request: ApiRequest,
-        allowance: NamedDependency[Allowance],
         chat: NamedDependency[ChatService],
         data: JSONBody[CreateChatCompletion],
     ) -> Response[ChatCompletion]:
         """Answer a chat. With `stream` the answer is an event stream. Every field is passed on to the model server."""
-        return Answer(await chat.relay(allowance, "/chat/completions", data, await request.body()))
+        return Answer(
+            await chat.relay(request.caller, request.allowance, "/chat/completions", data, await request.body())
+        )
 
     @post("/completions", dto=WireBody[CreateCompletion], status_code=200, operation_id="createCompletion")
     async def complete(
         self,
         request: ApiRequest,
-        allowance: NamedDependency[Allowance],
         chat: NamedDependency[ChatService],
         data: JSONBody[CreateCompletion],
     ) -> Response[Completion]:
         """Complete a text. With `stream` the answer is an event stream."""
-        return Answer(await chat.relay(allowance, "/completions", data, await request.body()))
+        return Answer(await chat.relay(request.caller, request.allowance, "/completions", data, await request.body()))
 
     @post("/embeddings", dto=WireBody[CreateEmbedding], status_code=200, operation_id="createEmbedding")
     async def embed(
         self,
         request: ApiRequest,
-        allowance: NamedDependency[Allowance],
         chat: NamedDependency[ChatService],
         data: JSONBody[CreateEmbedding],
     ) -> Response[Embeddings]:
         """Return embeddings, as numbers or as base64."""
-        return Answer(await chat.relay(allowance, "/embeddings", data, await request.body()))
+        return Answer(await chat.relay(request.caller, request.allowance, "/embeddings", data, await request.body()))
 
 
 class Answer(Response[Any]):

@@ -2,9 +2,11 @@
 
 from typing import Literal
 
+from app.catalog.permission import require_model
 from app.catalog.service import Catalog
 from app.chat.relay import Relay, Request, estimate, rewritten, wants_usage
 from app.chat.schemas import Relayed
+from app.kit.caller import Caller
 from app.limits.allowance import Allowance
 
 Path = Literal["/chat/completions", "/completions", "/embeddings"]
@@ -17,15 +19,16 @@ class ChatService:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
 
-    async def relay(self, allowance: Allowance, path: Path, asked: Relayed, body: bytes) -> Relay:
+    async def relay(self, caller: Caller, allowance: Allowance, path: Path, asked: Relayed, body: bytes) -> Relay:
         """Return the answer to a request. Raises NotFound, PermissionDenied, RateLimited, Unavailable."""
+        require_model(caller, asked.model)
         if asked.stream:
             allowance.admit_stream()
         upstream = await self._catalog.upstream(asked.model)
         answer = 0 if path == "/embeddings" else USUAL_ANSWER_TOKENS
         tokens = estimate(asked, body, answer) if allowance.counts_tokens else 0
         request = Request(
-            client=upstream.model,  # type: ignore[arg-type]
+            client=upstream.model.client,  # type: ignore[attr-defined]
             path=path,
             body=rewritten(body, asked, upstream.name),
             streams=bool(asked.stream),

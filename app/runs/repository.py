@@ -7,7 +7,9 @@ from sqlalchemy import Row, bindparam, insert, select, update
 
 from app.assistants.repository import AssistantReader
 from app.audit.repository import record
+from app.catalog.permission import require_model
 from app.db.database import ReadTx, WriteTx
+from app.db.locks import FREE, lapsed
 from app.db.repository import read_page
 from app.db.tables import RunRow, StepRow, ThreadRow, row_of, table
 from app.engine.events import (
@@ -22,7 +24,7 @@ from app.engine.journal import append_in, past_of, record_events, take_over
 from app.engine.lifecycle import ENDED
 from app.engine.policy import closing
 from app.engine.turn import Stamped, Turn, TurnSpec
-from app.errors import InvalidRequest, NotFound, PermissionDenied
+from app.errors import InvalidRequest, NotFound
 from app.kit.caller import Caller
 from app.kit.ids import new_id
 from app.kit.pages import Page, PageQuery
@@ -57,7 +59,7 @@ _LOCK_THREAD = (
     .where(
         THREADS.c.id == bindparam("key"),
         THREADS.c.project_id == bindparam("project"),
-        THREADS.c.active_run_id.is_(None),
+        FREE,
     )
     .values(active_run_id=bindparam("run"), last_position=THREADS.c.last_position + bindparam("count"))
     .returning(THREADS.c.last_position, THREADS.c.assistant_id)
@@ -115,6 +117,7 @@ class RunWriter(RunReader):
         """
         run_id = new_id("run")
         lock = {"key": thread_id, "project": self.project_id, "run": run_id, "count": len(messages)}
+        lock |= {"lapsed": lapsed(at)}
         thread = self._write.first(_LOCK_THREAD, lock)
         if thread is None:
             active = ThreadReader(self._write, self.project_id).require(thread_id).active_run_id
@@ -125,7 +128,7 @@ class RunWriter(RunReader):
         identity = {"id": run_id, "thread_id": thread_id}
         identity |= {"project_id": self.project_id, "key_id": self._caller.key_id}
         columns = NOTHING_YET | run_columns(wanted, assistant, at) | identity
-        self._require_model(str(columns["model"]))
+        require_model(self._caller, str(columns["model"]))
         accepted = [Stamped(1, TurnQueued(at=at))]
         if starts:
             columns |= {"status": "in_progress", "started_at": at}
@@ -184,14 +187,6 @@ class RunWriter(RunReader):
                 code="missing_required_parameter",
             )
         return AssistantReader(self._write, self.project_id).require(assistant_id)
-
-    def _require_model(self, model: str) -> None:
-        if self._caller.models is not None and model not in self._caller.models:
-            raise PermissionDenied(
-                f"Project `{self.project_id}` does not have access to model `{model}` with this API key.",
-                param="model",
-                code="model_not_found",
-            )
 
     def set_metadata(self, thread_id: str, run_id: str, metadata: dict[str, str], at: int) -> Row[Any]:
         """Replace a run's metadata and return its row. Raises NotFound."""

@@ -11,6 +11,8 @@ from app.web.scopes import require_scope
 
 OPEN_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/docs", "/redoc", "/openapi.json"})
 OPEN_PREFIXES = ("/docs/",)
+KEY_HEADERS = (b"x-api-key", b"api-key")
+"""Where a key may stand beside `Authorization`: the first Sovereign Assistant API's place, and Azure's."""
 
 NO_KEY = (
     "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer auth "
@@ -80,7 +82,7 @@ def presented_key(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
             scheme, _, key = value.partition(b" ")
             if scheme.lower() == b"bearer" and key.strip():
                 return key.strip()
-        elif name == b"x-api-key" and value.strip():
+        elif name in KEY_HEADERS and value.strip():
             named = value.strip()
     return named
 

@@ -10,6 +10,8 @@ from litestar.exceptions import InternalServerException
 from litestar.typing import FieldDefinition
 
 from app.errors import InvalidRequest, UnsupportedMediaType
+from app.kit.caller import Caller
+from app.limits.allowance import Allowance
 from app.web.depth import require_shallow
 from app.web.refusals import refusal
 
@@ -23,7 +25,25 @@ NOT_JSON = (
 
 
 class ApiRequest(Request[Any, Any, Any]):
-    """A request whose empty body is an empty object, as the original took it."""
+    """A request whose empty body is an empty object, as the original took it, and who asks."""
+
+    @property
+    def caller(self) -> Caller:
+        """Who asks, as the edge found."""
+        caller: Caller = self.scope["state"]["caller"]
+        return caller
+
+    @property
+    def deployment(self) -> str | None:
+        """The model that an Azure client names in its path."""
+        deployment: str | None = self.scope["state"].get("deployment")
+        return deployment
+
+    @property
+    def allowance(self) -> Allowance:
+        """What of its limits the request may ask for."""
+        allowance: Allowance = self.scope["state"]["allowance"]
+        return allowance
 
     async def body(self) -> bytes:
         """Return the whole body. Raises InvalidRequest when the client goes away before it is there."""
