@@ -6,7 +6,7 @@ A client that goes away does not matter here; recorder.py puts what happens on d
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import aclosing, suppress
 from functools import partial
 from typing import Any, Protocol
@@ -66,7 +66,7 @@ class Charge(Protocol):
     """What was reserved of somebody's limits for a turn. Whoever submits the turn may give one."""
 
     def settle(self, prompt_tokens: int, completion_tokens: int, *, runs: int) -> None:
-        """End with what was used; `runs` is 0 when the run goes on later."""
+        """End with what was used; `runs` is 0 when the run goes on later. Called again, it does nothing."""
         ...
 
 
@@ -153,11 +153,11 @@ class Executor:
         turn = Turn(spec, journalled)
         if not self._flusher.started:
             self._owner.start(self._flusher.run(), name="text flusher")
-        task = self._owner.start(self._until_over(turn, topic, has_slot), name=f"run {spec.run_id}")
+        settle = partial(_settle, charge, turn, turn.usage)
+        task = self._owner.start(self._until_over(turn, topic, has_slot, settle), name=f"run {spec.run_id}")
         self._running[spec.run_id] = task
         task.add_done_callback(lambda over: self._over(spec, over, topic))
-        if charge is not None:
-            task.add_done_callback(partial(_settle, charge, turn, turn.usage))
+        task.add_done_callback(lambda _: settle())
         return topic
 
     def topic(self, run_id: str) -> Topic | None:
@@ -176,6 +176,7 @@ class Executor:
         """Stop a run whose thread was deleted: nothing of it is kept, and the model server is freed."""
         task = self._running.get(run_id)
         if task is not None:
+            self._cancelled.add(run_id)  # what the model has said by now counts, as when it is cancelled
             # Not at once: a task that is cancelled before its first turn never gives its slot back.
             asyncio.get_running_loop().call_soon(task.cancel)
 
@@ -209,8 +210,8 @@ class Executor:
         await asyncio.wait([task], timeout=LAST_WORDS_TIMEOUT_S)
         return True
 
-    async def _until_over(self, turn: Turn, topic: Topic, has_slot: bool) -> None:
-        recorder = Recorder(turn, topic, self._journal, self._flusher)
+    async def _until_over(self, turn: Turn, topic: Topic, has_slot: bool, settle: Callable[[], None]) -> None:
+        recorder = Recorder(turn, topic, self._journal, self._flusher, on_rest=settle)
         try:
             await self._in_time(turn, recorder, has_slot)
         except LostRun:
@@ -315,6 +316,7 @@ class Executor:
         log.warning("run ended early", extra={"run_id": turn.spec.run_id, "status": turn.status, "reason": reason})
 
 
-def _settle(charge: Charge, turn: Turn, before: TokenUsage, _: "asyncio.Task[Any]") -> None:
-    used = used_since(turn, before)
-    charge.settle(used.prompt_tokens, used.completion_tokens, runs=int(turn.ended))
+def _settle(charge: Charge | None, turn: Turn, before: TokenUsage) -> None:
+    if charge is not None:
+        used = used_since(turn, before)
+        charge.settle(used.prompt_tokens, used.completion_tokens, runs=int(turn.ended))

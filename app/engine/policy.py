@@ -62,7 +62,7 @@ def used_since(turn: Turn, before: TokenUsage) -> TokenUsage:
     used = TokenUsage(
         turn.usage.prompt_tokens - before.prompt_tokens, turn.usage.completion_tokens - before.completion_tokens
     )
-    if turn.cut_short:
+    if turn.cut_short or (turn.produced and not turn.rests):  # the second: the run was lost while the model spoke
         shown = sum(len(str(message["content"])) for message in turn.asked)
         said = sum(map(len, turn.text)) + sum(len(call.arguments) for call in turn.calls)
         used += TokenUsage(shown // CHARACTERS_PER_TOKEN, -(-said // CHARACTERS_PER_TOKEN))

@@ -6,6 +6,7 @@ and flushed soon, for all running turns in one commit: a crash loses them togeth
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from app.engine.bus import Topic
 from app.engine.events import Pieces
@@ -19,12 +20,20 @@ log = logging.getLogger(__name__)
 STORAGE_RETRIES_S = (0.1, 0.5, 2.0, *(5.0,) * 60)
 
 
+def _nothing() -> None:
+    pass
+
+
 class Recorder:
     """Journals and tells the events of one turn."""
 
-    def __init__(self, turn: Turn, topic: Topic, journal: Journal, flusher: "Flusher") -> None:
+    def __init__(
+        self, turn: Turn, topic: Topic, journal: Journal, flusher: "Flusher", on_rest: Callable[[], None] = _nothing
+    ) -> None:
+        """`on_rest` is called before anybody can see that the turn has ended or waits for its client."""
         self.turn = turn
         self.lost = False
+        self._on_rest = on_rest
         self._topic = topic
         self._journal = journal
         self._flusher = flusher
@@ -43,6 +52,8 @@ class Recorder:
             self._topic.publish(stamped)
             self._flusher.mark(self)
             return
+        if self.turn.rests:
+            self._on_rest()
         writing = asyncio.create_task(self._write_and_tell(stamped))
         try:
             await asyncio.shield(writing)

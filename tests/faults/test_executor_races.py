@@ -15,12 +15,15 @@ from app.assistants.tools import FunctionDefinition, FunctionTool
 from app.db.opening import open_database
 from app.db.tables import DEFAULT_PROJECT
 from app.inference.chunks import Choice, Chunk, Delta, FunctionPiece, ToolCallPiece
+from app.keys.grant import Grant
+from app.keys.limits import Limits
+from app.limits.allowance import Allowance
 from app.runs.columns import input_of
 from app.runs.repository import RunReader, RunWriter
 from app.runs.rows import spec_of
 from app.runs.schemas import CreateRun, SubmitOutputs, ToolOutput
 from app.threads.schemas import CreateThread
-from tests.fakes.callers import ALLOWANCE, CALLER
+from tests.fakes.callers import ALLOWANCE, CALLER, LIMITER
 from tests.fakes.clock import SetClock
 from tests.fakes.model import finish, text, usage
 from tests.faults.puppets import Node, no_model
@@ -111,3 +114,39 @@ async def test_outputs_that_come_before_the_task_that_asked_for_them_is_over_are
         await node.calm()
         last = [[event.event for event in reader.events[-2:]] for reader in told]
         assert last == [["thread.run.requires_action", "done"], ["thread.run.completed", "done"]]
+
+
+async def test_a_run_gives_its_place_under_its_keys_limits_back_before_anybody_can_see_that_it_is_over(
+    sqlite_url: str,
+) -> None:
+    one_at_a_time = Grant(
+        key_id="key_one", project_id=DEFAULT_PROJECT, scopes=frozenset(), limits=Limits(concurrent_runs=1)
+    )
+    async with prepared(sqlite_url) as (node, thread, body):
+        started = await node.runs.create(CALLER, Allowance(LIMITER, one_at_a_time), thread, body)
+        await node.calm()
+        seen = {}
+
+        async def look() -> None:
+            status = (await row_of(node, thread, started.run.id)).status
+            seen[status] = LIMITER.remaining(one_at_a_time)[0].concurrent_runs
+
+        await look()
+        node.store.after_write = look
+        for line in ([text("found")], [finish()], [usage()], None):
+            node.model.calls[0].feed(line)
+        await node.calm()
+        assert seen == {"in_progress": 0, "completed": 1}
+
+
+async def test_what_was_said_before_the_thread_was_deleted_is_charged(sqlite_url: str) -> None:
+    grant = Grant(key_id="key_deleter", project_id=DEFAULT_PROJECT, scopes=frozenset())
+    async with prepared(sqlite_url) as (node, thread, body):
+        await node.runs.create(CALLER, Allowance(LIMITER, grant), thread, body)
+        await node.calm()
+        node.model.calls[0].feed([text("x" * 400)])
+        await node.calm()
+        await node.threads.delete(CALLER, thread)
+        await node.calm()
+        counts = LIMITER.ledger.counts(grant.key_id, DEFAULT_PROJECT)
+        assert (counts.completion_tokens, counts.runs) == (100, 1)

@@ -24,7 +24,7 @@ from app.engine.events import (
     TurnQueued,
     TurnStarted,
 )
-from app.engine.policy import EarlyEnd, closing, pause_before_retry, poll_after_ms, what_to_ask
+from app.engine.policy import EarlyEnd, closing, pause_before_retry, poll_after_ms, used_since, what_to_ask
 from app.engine.turn import Turn, TurnSpec
 from app.inference.failures import (
     ModelBroke,
@@ -146,3 +146,8 @@ def test_a_budget_that_is_spent_is_told_as_such() -> None:
 )
 def test_pollers_wait_longer_the_more_turns_wait_for_each_slot(turns: int, after_ms: int) -> None:
     assert poll_after_ms(turns, 8) == after_ms
+
+
+def test_what_was_said_in_a_run_that_was_lost_meanwhile_counts() -> None:
+    assert used_since(turn_after(IN_MESSAGE), TokenUsage()) == TokenUsage(0, 1)
+    assert used_since(turn_after(WAITING), TokenUsage()) == TokenUsage(5, 40)
