@@ -6,6 +6,7 @@ beginnings of two messages is what the first of them takes; what lies before all
 tools and the template's opening. Parts always add up to the whole.
 """
 
+import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
@@ -13,6 +14,7 @@ from itertools import accumulate
 from app.engine.context import Past, PastCalls, estimated
 
 SENTENCE_PIECE_SPACE = "▁"
+BYTE_PIECE = re.compile("<0x([0-9A-F]{2})>")
 
 
 def shares(tokens: Sequence[str], head_estimate: int, history: Sequence[Past]) -> list[int]:
@@ -61,12 +63,20 @@ def _anchors(past: Past) -> list[bytes]:
 
 def _written(tokens: Sequence[str]) -> tuple[bytes, list[int]]:
     """Return the prompt's bytes, and where in them each token ends. Tokenizers write a token in one of three ways."""
-    joined = "".join(tokens)
-    if SENTENCE_PIECE_SPACE in joined or " " in joined or "\n" in joined:
-        pieces = [token.replace(SENTENCE_PIECE_SPACE, " ").encode() for token in tokens]
+    # Special tokens are no sign of it: DeepSeek's hold the space of SentencePiece among byte-level ones.
+    said = "".join(token for token in tokens if not token.startswith("<"))
+    if SENTENCE_PIECE_SPACE in said or " " in said or "\n" in said:
+        pieces = [_piece(token) for token in tokens]
         return b"".join(pieces), list(accumulate(map(len, pieces)))
     # Byte-level: each character stands for one byte.
+    joined = "".join(tokens)
     return joined.translate(BYTE_OF).encode("latin-1", "replace"), list(accumulate(map(len, tokens)))
+
+
+def _piece(token: str) -> bytes:
+    """Return the bytes of a token of SentencePiece, which writes those that it has no piece for as `<0x0A>`."""
+    byte = BYTE_PIECE.fullmatch(token)
+    return bytes.fromhex(byte[1]) if byte is not None else token.replace(SENTENCE_PIECE_SPACE, " ").encode()
 
 
 def _byte_level_alphabet() -> dict[int, int]:

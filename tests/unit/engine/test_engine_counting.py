@@ -26,6 +26,16 @@ def sentence_piece(text: str) -> list[str]:
     return list(text.replace(" ", "▁"))
 
 
+def sentence_piece_with_bytes(text: str) -> list[str]:
+    """Write what is no ASCII letter or sign byte by byte, a new line too, as Llama 2 and Mistral do."""
+    pieces = (["▁"] if sign == " " else [sign] if "!" <= sign <= "~" else _bytes(sign) for sign in text)
+    return [piece for signs in pieces for piece in signs]
+
+
+def _bytes(sign: str) -> list[str]:
+    return [f"<0x{byte:02X}>" for byte in sign.encode()]
+
+
 def plain(text: str) -> list[str]:
     return [text[at : at + 3] for at in range(0, len(text), 3)]
 
@@ -59,10 +69,22 @@ TALK: list[Past] = [
 ]
 
 
-@pytest.mark.parametrize("write", [byte_level, sentence_piece, plain])
+@pytest.mark.parametrize("write", [byte_level, sentence_piece, sentence_piece_with_bytes, plain])
 def test_each_message_is_found_where_the_template_wrote_it(write: Writer) -> None:
     tokens, counts = template(write, "Be brief.", TALK)
     assert shares(tokens, 10, TALK) == counts
+
+
+def test_byte_level_tokens_are_read_as_such_also_beside_special_tokens_that_hold_a_space() -> None:
+    tokens, counts = template(byte_level, "Be brief.", TALK)
+    tokens[0] = "<｜begin▁of▁sentence｜>"
+    assert shares(tokens, 10, TALK) == counts
+
+
+def test_a_text_of_several_lines_is_found_where_new_lines_are_tokens_of_one_byte() -> None:
+    history: list[Past] = [PastMessage("user", "one\ntwo 🙂\n" * 20), PastMessage("user", "go\non")]
+    tokens, counts = template(sentence_piece_with_bytes, "Be brief.", history)
+    assert shares(tokens, 10, history) == counts
 
 
 def test_where_one_text_is_not_found_it_shares_with_the_message_before_it_and_the_others_stay_exact() -> None:
