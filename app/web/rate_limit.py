@@ -9,12 +9,15 @@ from app.limits.limiter import Limiter
 from app.web.asgi import ASGIApp, Message, Receive, Scope, Send
 from app.web.errors import send_error
 from app.web.events import MEDIA_TYPE
+from app.web.scopes import is_administration
 
 _STREAM = MEDIA_TYPE.encode()
 
 
 class RateLimit:
-    """Wraps an ASGI app. What needs no key is not limited."""
+    """Wraps an ASGI app. What needs no key is not limited, nor is /admin: whoever floods a project would keep its
+    operator from revoking the key.
+    """
 
     def __init__(self, app: ASGIApp, *, limiter: Limiter) -> None:
         self._app = app
@@ -29,7 +32,8 @@ class RateLimit:
         allowance = scope["state"]["allowance"] = Allowance(self._limiter, grant)
         answer = _Answer(allowance, send)
         try:
-            allowance.admit_request()
+            if not is_administration(scope["path"]):
+                allowance.admit_request()
             await self._app(scope, receive, answer.send)
         except ApiError as error:
             if answer.began:

@@ -21,6 +21,11 @@ ADMINISTRATION = "admin"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
+def is_administration(path: str) -> bool:
+    """Tell whether a path is the operators'."""
+    return _parts(path)[:1] == (ADMINISTRATION,)
+
+
 def missing_scope(scopes: Set[Scope], method: str, path: str) -> Scope | None:
     """Return the scope that a request needs and its key lacks. What no route serves needs none: it is a 404.
 
@@ -28,13 +33,17 @@ def missing_scope(scopes: Set[Scope], method: str, path: str) -> Scope | None:
     """
     if "admin" in scopes:
         return None
-    parts = tuple([part for part in path.split("/") if part][:2])
-    if parts[:1] == (ADMINISTRATION,):
+    if is_administration(path):
         return "admin"
+    parts = _parts(path)
     needed = SURFACES.get(parts)
     if needed is None or needed in scopes or (method in READING and "read" in scopes):
         return None
     return needed
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    return tuple([part for part in path.split("/") if part][:2])
 
 
 def require_scope(scopes: Set[Scope], method: str, path: str) -> None:

@@ -84,6 +84,17 @@ async def test_a_refusal_is_an_error_of_openais_with_both_waits(api: tuple[Limit
     assert "x-should-retry" not in answer.headers
 
 
+async def test_an_operator_whose_project_is_flooded_can_still_administer(
+    api: tuple[LimitedApi, httpx2.AsyncClient],
+) -> None:
+    served, client = api
+    served.add_key("operator", project_limits=Limits(requests_per_minute=1), project_id="proj_flooded")
+    headers = {"x-key": "operator"}
+    answers = [await client.get("/v1/models", headers=headers) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 429]
+    assert (await client.get("/admin/usage", headers=headers)).status_code == 200
+
+
 async def test_a_used_up_quota_asks_nobody_to_wait_for_it(api: tuple[LimitedApi, httpx2.AsyncClient]) -> None:
     served, client = api
     served.add_key("spent", Limits(tokens_per_month=10))
