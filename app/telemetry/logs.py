@@ -4,6 +4,8 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from traceback import format_tb
 from typing import Any, Literal
 
 # uvicorn says its lines a second time, coloured, in `color_message`.
@@ -12,6 +14,39 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 def _extras(record: logging.LogRecord) -> dict[str, Any]:
     return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+
+
+def _message(record: logging.LogRecord) -> str:
+    """Return what is said; of asyncio its first line alone, since the others show tasks with the words of errors."""
+    message = record.getMessage()
+    return message.partition("\n")[0] if record.name == "asyncio" else message
+
+
+def _fault(error: BaseException | None) -> str:
+    """Tell where an error was raised and what led to it, the first one first, by their kinds alone.
+
+    Their words quote what was being read when they were raised: a message, a tool's output, a key.
+    """
+    told = [
+        f"Traceback (most recent call last):\n{''.join(format_tb(one.__traceback__))}{_kind(one)}"
+        for one in _led_to(error)
+    ]
+    return "\n\nwhich led to\n\n".join(reversed(told))
+
+
+def _led_to(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()  # a chain of errors can be a ring
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _kind(error: BaseException) -> str:
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    return name + "".join(f"\n\nwhich holds\n\n{_fault(one)}" for one in inner)
 
 
 class JsonLines(logging.Formatter):
@@ -23,11 +58,11 @@ class JsonLines(logging.Formatter):
             "time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _message(record),
             **_extras(record),
         }
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = _fault(record.exc_info[1])
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
@@ -38,8 +73,8 @@ class TextLines(logging.Formatter):
         """Render one record."""
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         extras = " ".join(f"{name}={value}" for name, value in _extras(record).items())
-        line = f"{clock} {record.levelname:<7} {record.name}: {record.getMessage()} {extras}".rstrip()
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        line = f"{clock} {record.levelname:<7} {record.name}: {_message(record)} {extras}".rstrip()
+        return f"{line}\n{_fault(record.exc_info[1])}" if record.exc_info else line
 
 
 def configure_logs(level: str, form: Literal["json", "text"]) -> None:

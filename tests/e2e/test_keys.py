@@ -14,7 +14,7 @@ from app.settings import variables
 from ops.__main__ import main
 from ops.commands.dev import KEY_FILE
 from tests.fixtures.processes import ROOT, api_process
-from tests.fixtures.servers import API_KEY
+from tests.fixtures.servers import API_KEY, MODEL
 
 TIMEOUT_S = 30
 UNSET = dict.fromkeys(name for one in variables() for name in (one.var.name, f"{one.var.name}_FILE"))
@@ -74,6 +74,31 @@ def test_a_project_is_a_tenant_that_the_sdk_can_name(live_api: str) -> None:
     with other as sdk, pytest.raises(openai.AuthenticationError) as refused:
         sdk.beta.threads.retrieve(thread.id)
     assert refused.value.code == "mismatched_project"
+
+
+def test_a_key_for_some_models_starts_runs_with_no_other(live_api: str) -> None:
+    made = ops(live_api, "keys", "create", "desk", "--model", MODEL)
+    with client(live_api, made["key"]) as sdk:
+        assistant = sdk.beta.assistants.create(model="gpt-4o")
+        thread = sdk.beta.threads.create(messages=[{"role": "user", "content": "hello"}])
+        with pytest.raises(openai.PermissionDeniedError) as denied:
+            sdk.beta.threads.runs.create(thread.id, assistant_id=assistant.id)
+        assert (denied.value.status_code, denied.value.code) == (403, "model_not_found")
+        assert sdk.beta.threads.runs.list(thread.id).data == []
+        run = sdk.beta.threads.runs.create_and_poll(thread_id=thread.id, assistant_id=assistant.id, model=MODEL)
+        assert (run.status, run.model) == ("completed", MODEL)
+
+
+def test_the_sdk_waits_as_long_as_a_limit_says_and_goes_on_by_itself(live_api: str) -> None:
+    made = ops(live_api, "keys", "create", "desk", "--limit", "requests_per_minute=120")
+    with client(live_api, made["key"]) as impatient, pytest.raises(openai.RateLimitError) as limited:
+        for _ in range(1000):
+            impatient.models.list()
+    assert limited.value.code == "rate_limit_exceeded"
+    assert 0 < int(limited.value.response.headers["retry-after-ms"]) <= 500
+    with openai.OpenAI(base_url=live_api, api_key=made["key"], max_retries=1) as patient:
+        taken = (patient.models.with_raw_response.list().retries_taken for _ in range(1000))
+        assert next(retries for retries in taken if retries) == 1
 
 
 def test_a_command_without_the_right_to_administer_says_so(live_api: str) -> None:

@@ -5,9 +5,12 @@ import logging
 import sys
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from app.telemetry.logs import JsonLines, TextLines, configure_logs
+
+SECRET = "the words of a prompt"
 
 
 def record(message: str, *arguments: object, level: int = logging.INFO, **extra: object) -> logging.LogRecord:
@@ -18,11 +21,11 @@ def record(message: str, *arguments: object, level: int = logging.INFO, **extra:
     return made
 
 
-def failed(message: str) -> logging.LogRecord:
+def failed(message: str, *raised: BaseException, cause: BaseException | None = None) -> logging.LogRecord:
     made = record(message, level=logging.ERROR)
     try:
-        raise ValueError("of no use")
-    except ValueError:
+        raise (raised or (ValueError(SECRET),))[0] from cause
+    except BaseException:
         made.exc_info = sys.exc_info()
     return made
 
@@ -72,7 +75,32 @@ def test_an_exception_is_told_with_its_traceback_in_the_same_line() -> None:
     told = json.loads(line)["exception"]
     assert "\n" not in line
     assert told.startswith("Traceback")
-    assert told.endswith("ValueError: of no use")
+    assert f'File "{__file__}"' in told
+    assert told.endswith("ValueError")
+
+
+@pytest.mark.parametrize("lines", [JsonLines(), TextLines()])
+def test_an_error_is_told_by_its_kind_and_what_led_to_it_but_not_in_its_own_words(lines: logging.Formatter) -> None:
+    group = ExceptionGroup(SECRET, [KeyError(SECRET), msgspec.ValidationError(SECRET)])
+    group.add_note(SECRET)
+    told = lines.format(failed("it broke", group, cause=OSError(5, SECRET)))
+    assert SECRET not in told
+    kinds = ("OSError", "which led to", "ExceptionGroup", "KeyError", "msgspec.ValidationError")
+    assert all(kind in told for kind in kinds)
+    assert told.index("OSError") < told.index("KeyError")
+
+
+def test_errors_that_led_to_one_another_are_told_once() -> None:
+    first, second = ValueError(), KeyError()
+    first.__context__, second.__context__ = second, first
+    assert JsonLines().format(failed("it broke", first)).count("Traceback") <= 2
+
+
+def test_asyncio_says_that_a_task_failed_and_not_in_whose_words() -> None:
+    said = record("Task exception was never retrieved\nfuture: <Task exception=ValueError('a prompt')>")
+    said.name = "asyncio"
+    assert json.loads(JsonLines().format(said))["message"] == "Task exception was never retrieved"
+    assert TextLines().format(said).endswith("asyncio: Task exception was never retrieved")
 
 
 def test_the_coloured_copy_of_a_message_is_left_out() -> None:
@@ -82,7 +110,7 @@ def test_the_coloured_copy_of_a_message_is_left_out() -> None:
 def test_text_is_for_people() -> None:
     line = TextLines().format(record("run ended", run_id="run_1"))
     assert line.endswith("INFO    app.part: run ended run_id=run_1")
-    assert TextLines().format(failed("it broke")).splitlines()[-1] == "ValueError: of no use"
+    assert TextLines().format(failed("it broke")).splitlines()[-1] == "ValueError"
 
 
 @pytest.mark.parametrize(("form", "begins"), [("json", "{"), ("text", "")])
