@@ -34,7 +34,7 @@ class PastMessage(Struct, frozen=True):
 
 
 def _text_of(part: dict[str, Any]) -> str:
-    text: str = part.get("text", "")
+    text: str = part.get("text") or ""
     return text
 
 
@@ -70,7 +70,45 @@ class PastCalls(Struct, frozen=True):
     text_only = chat
 
 
-Past = PastMessage | PastCalls
+class Sent(Struct, frozen=True):
+    """A message of a chat completion that its client sends beside a thread: always shown, and as it came.
+
+    `id` names the thread's message that says just the same, if there is one.
+    """
+
+    message: dict[str, Any]
+    id: str | None = None
+
+    @property
+    def role(self) -> str:
+        """Return whose message it is."""
+        return str(self.message.get("role"))
+
+    @property
+    def text(self) -> str:
+        """Return what of its content is text."""
+        content = self.message.get("content") or ""
+        return content if isinstance(content, str) else "\n".join(map(_text_of, content))
+
+    @property
+    def functions(self) -> list[dict[str, Any]]:
+        """Return the functions that it calls."""
+        return [call["function"] for call in self.message.get("tool_calls") or () if call.get("function")]
+
+    def texts(self) -> list[str]:
+        """Return what of it is text, and the calls."""
+        return [self.text, *(f"{called.get('name')}{called.get('arguments')}" for called in self.functions)]
+
+    def chat(self) -> list[dict[str, Any]]:
+        """Return it as it came."""
+        return [self.message]
+
+    def text_only(self) -> list[dict[str, Any]]:
+        """Return it without its pictures."""
+        return [self.message | {"content": self.text}] if isinstance(self.message.get("content"), list) else self.chat()
+
+
+Past = PastMessage | PastCalls | Sent
 
 
 def sound(arguments: str) -> str:
@@ -105,9 +143,10 @@ def opening(instructions: str) -> list[dict[str, Any]]:
 
 
 def pinned(history: Sequence[Past]) -> set[int]:
-    """Return which items are always shown: the newest, and the newest of a user's."""
-    users = [at for at, past in enumerate(history) if isinstance(past, PastMessage) and past.role == "user"]
-    return {len(history) - 1, *users[-1:]} if history else set()
+    """Return which items are always shown: what is sent now, the newest, and the newest of a user's."""
+    users = [at for at, past in enumerate(history) if not isinstance(past, PastCalls) and past.role == "user"]
+    sent = (at for at, past in enumerate(history) if isinstance(past, Sent))
+    return {len(history) - 1, *users[-1:], *sent} if history else set()
 
 
 def first_exchange(history: Sequence[Past]) -> range:

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
-from app.engine.context import Past, PastCalls, estimated
+from app.engine.context import Past, PastCalls, Sent, estimated
 
 SENTENCE_PIECE_SPACE = "▁"
 BYTE_PIECE = re.compile("<0x([0-9A-F]{2})>")
@@ -56,6 +56,8 @@ def _anchors(past: Past) -> list[bytes]:
     """Return texts that a template writes as they are, in their order; the first one begins the item."""
     if isinstance(past, PastCalls):
         texts = [past.calls[0].name, *(call.output for call in past.calls)] if past.calls else [""]
+    elif isinstance(past, Sent):
+        texts = [past.text or next((str(called.get("name")) for called in past.functions), "")]
     else:
         texts = past.texts()
     return [text.strip().encode() for text in texts]

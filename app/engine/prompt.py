@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct, json
 
-from app.engine.context import Past, PastMessage, choose, estimated, known, most, opening, pinned
+from app.engine.context import Past, PastCalls, Sent, choose, estimated, known, most, opening, pinned
 from app.engine.counting import proportional, shares
 from app.engine.turn import TurnSpec
 from app.inference.chunks import PromptTokens
@@ -81,6 +81,24 @@ class Prompt(Struct, frozen=True):
     can_shrink: bool = False
 
 
+class Frame(Struct, frozen=True, kw_only=True):
+    """What a thread's past is shown in: what stands before it, the tools, and what is said to it now.
+
+    `last_messages` is how many messages are shown at most, those of the thread that `new` repeats included.
+    """
+
+    thread_id: str
+    opening: list[dict[str, Any]]
+    tools: list[dict[str, Any]] | None = None
+    last_messages: int | None = None
+    new: Sequence[Sent] = ()
+
+    @property
+    def instructions(self) -> list[str]:
+        """Return the texts of the opening; one at least, since a template may bring its own."""
+        return [Sent(message).text for message in self.opening] or [""]
+
+
 class Prompter:
     """Makes prompts of a thread's past."""
 
@@ -91,32 +109,45 @@ class Prompter:
         self._heads: dict[bytes, int] = {}
 
     async def prompt(self, spec: TurnSpec, upstream: Upstream, room: Room, *, refused: int = 0) -> Prompt:
-        """Return what the model is shown.
+        """Return what the model is shown in a run (see `fitted`)."""
+        frame = Frame(
+            thread_id=spec.thread_id,
+            opening=opening(spec.instructions),
+            tools=spec.tools,
+            last_messages=spec.last_messages,
+        )
+        return await self.fitted(frame, upstream, room, refused=refused)
+
+    async def fitted(self, frame: Frame, upstream: Upstream, room: Room, *, refused: int = 0) -> Prompt:
+        """Return what of a thread fits into its frame.
 
         `refused` tells how often the server has found it too long: then no bound and no stated window is trusted, and
         an estimate half as far each time. Raises BudgetTooSmall, PromptTooLong.
         """
-        history = await self._conversation.history(spec.thread_id, spec.last_messages or self._context_messages)
+        history = await self._conversation.history(frame.thread_id, frame.last_messages or self._context_messages)
+        history = _with_new(history, frame.new)
         if not refused:
-            shown = self._sure(spec, upstream, room, history)
+            shown = self._sure(frame, upstream, room, history)
             if shown is not None:
-                return _made(spec, shown, history)
-        head = _head_estimate(spec)
+                return _made(frame, shown, history)
+        head = _head_estimate(frame)
         limit = room.aim if room.aim is not None else head + sum(map(estimated, history))
         likely = _chosen(history, [_least(past, upstream.name) for past in history], limit)
-        counted = await upstream.model.tokenize(upstream.name, _chat(spec, likely, text_only=True), spec.tools or None)
+        counted = await upstream.model.tokenize(
+            upstream.name, _chat(frame, likely, text_only=True), frame.tools or None
+        )
         if counted is None:
-            return _made(spec, _chosen(likely, list(map(estimated, likely)), (limit >> refused) - head), likely)
-        return await self._counted(spec, upstream, room, likely, counted, limit >> max(0, refused - 1))
+            return _made(frame, _chosen(likely, list(map(estimated, likely)), (limit >> refused) - head), likely)
+        return await self._counted(frame, upstream, room, likely, counted, limit >> max(0, refused - 1))
 
-    def _sure(self, spec: TurnSpec, upstream: Upstream, room: Room, history: list[Past]) -> Sequence[Past] | None:
+    def _sure(self, frame: Frame, upstream: Upstream, room: Room, history: list[Past]) -> Sequence[Past] | None:
         """Return what fits without a count of it; None when a count would let clearly more of the thread be shown."""
         if room.aim is None:
             return history
         costs = [most(past, upstream.name) for past in history]
-        if _most_head(spec) + sum(costs) <= room.aim:
+        if _most_head(frame) + sum(costs) <= room.aim:
             return history
-        head = self._heads.get(_head_of(spec, upstream))
+        head = self._heads.get(_head_of(frame, upstream))
         if head is None:
             return None
         kept = choose(history, costs, room.aim - head)
@@ -125,12 +156,12 @@ class Prompter:
         return [history[at] for at in kept] if fits and filled >= (room.aim - head) * WELL_FILLED else None
 
     async def _counted(
-        self, spec: TurnSpec, upstream: Upstream, room: Room, history: list[Past], counted: PromptTokens, limit: int
+        self, frame: Frame, upstream: Upstream, room: Room, history: list[Past], counted: PromptTokens, limit: int
     ) -> Prompt:
-        head, *costs = await asyncio.to_thread(_shares, spec, history, counted)
+        head, *costs = await asyncio.to_thread(_shares, frame, history, counted)
         if counted.token_strs is not None:
             self._remember(upstream.name, history, costs)
-            self._heads[_head_of(spec, upstream)] = head
+            self._heads[_head_of(frame, upstream)] = head
             while len(self._heads) > HEADS_KEPT:
                 del self._heads[next(iter(self._heads))]
         kept = choose(history, costs, limit - head)
@@ -142,33 +173,39 @@ class Prompter:
                 f"The newest message and the instructions take {tokens} tokens; the model's context window is "
                 f"{room.window}, and an answer needs some of it."
             )
-        return _made(spec, [history[at] for at in kept], history, tokens)
+        return _made(frame, [history[at] for at in kept], history, tokens)
 
     def _remember(self, model: str, history: Sequence[Past], costs: Sequence[int]) -> None:
         new = {
             past.id: cost
             for past, cost in zip(history, costs, strict=True)
-            if isinstance(past, PastMessage) and past.id is not None and known(past, model) is None
+            if not isinstance(past, PastCalls) and past.id is not None and known(past, model) is None
         }
         if new:
             self._keep(model, new)
 
 
-def _made(spec: TurnSpec, shown: Sequence[Past], history: Sequence[Past], tokens: int | None = None) -> Prompt:
-    return Prompt(_chat(spec, shown), tokens, can_shrink=len(shown) > len(pinned(history)))
+def _with_new(history: list[Past], new: Sequence[Sent]) -> list[Past]:
+    """Return a thread's past with what is sent now in the place of those of its messages that say the same."""
+    repeated = {sent.id for sent in new if sent.id is not None}
+    return [past for past in history if isinstance(past, PastCalls) or past.id not in repeated] + [*new]
 
 
-def _chat(spec: TurnSpec, history: Sequence[Past], *, text_only: bool = False) -> list[dict[str, Any]]:
+def _made(frame: Frame, shown: Sequence[Past], history: Sequence[Past], tokens: int | None = None) -> Prompt:
+    return Prompt(_chat(frame, shown), tokens, can_shrink=len(shown) > len(pinned(history)))
+
+
+def _chat(frame: Frame, history: Sequence[Past], *, text_only: bool = False) -> list[dict[str, Any]]:
     said = (past.text_only() if text_only else past.chat() for past in history)
-    return opening(spec.instructions) + [message for messages in said for message in messages]
+    return frame.opening + [message for messages in said for message in messages]
 
 
 def _chosen(history: Sequence[Past], costs: Sequence[int], room: int) -> list[Past]:
     return [history[at] for at in choose(history, costs, room)]
 
 
-def _shares(spec: TurnSpec, history: Sequence[Past], counted: PromptTokens) -> list[int]:
-    head = _head_estimate(spec)
+def _shares(frame: Frame, history: Sequence[Past], counted: PromptTokens) -> list[int]:
+    head = _head_estimate(frame)
     if counted.token_strs is None:
         return proportional(counted.count, head, history)
     return shares(counted.token_strs, head, history)
@@ -180,20 +217,21 @@ def _least(past: Past, model: str) -> int:
     return estimated(past) * 2 // 3 if counted is None else counted
 
 
-def _head_of(spec: TurnSpec, upstream: Upstream) -> bytes:
+def _head_of(frame: Frame, upstream: Upstream) -> bytes:
     """Return a name for what stands before the messages."""
-    parts = json.encode((upstream.name, spec.instructions, spec.tools or None))
+    parts = json.encode((upstream.name, frame.opening, frame.tools or None))
     return blake2b(parts, digest_size=16).digest()
 
 
-def _most_head(spec: TurnSpec) -> int:
-    tools = most_message(_tools(spec)) * TOOL_WRITTEN_LARGER if spec.tools else 0
-    return MOST_OF_TEMPLATE + most_message(spec.instructions) + tools
+def _most_head(frame: Frame) -> int:
+    tools = most_message(_tools(frame)) * TOOL_WRITTEN_LARGER if frame.tools else 0
+    return MOST_OF_TEMPLATE + sum(map(most_message, frame.instructions)) + tools
 
 
-def _head_estimate(spec: TurnSpec) -> int:
-    return estimate_message(spec.instructions) + (estimate_message(_tools(spec)) if spec.tools else 0)
+def _head_estimate(frame: Frame) -> int:
+    tools = estimate_message(_tools(frame)) if frame.tools else 0
+    return sum(map(estimate_message, frame.instructions)) + tools
 
 
-def _tools(spec: TurnSpec) -> str:
-    return json.encode(spec.tools).decode() if spec.tools else ""
+def _tools(frame: Frame) -> str:
+    return json.encode(frame.tools).decode() if frame.tools else ""

@@ -16,9 +16,12 @@ ID_PREFIXES = {
     "step_id": "step",
     "key_id": "key",
     "project_id": "proj",
+    "completion_id": "chatcmpl",
 }
-_TIME_DIGITS = 8
-_RANDOM_DIGITS = SUFFIX_LENGTH - _TIME_DIGITS
+COMPLETION_PREFIX = "chatcmpl-"
+TIME_DIGITS = 8
+"""How many digits of an id, the first ones, are of the time at which it was made, in milliseconds since 1970."""
+_RANDOM_DIGITS = SUFFIX_LENGTH - TIME_DIGITS
 _RANDOM_SPACE = 62**_RANDOM_DIGITS
 _STEP = 62 ** (_RANDOM_DIGITS - 4)
 
@@ -42,7 +45,11 @@ class IdSource:
         self._tail = 0
 
     def new(self, prefix: str) -> str:
-        """Return `<prefix>_` and 24 alphanumerics: 8 of the time in milliseconds, 16 random but rising."""
+        """Return `<prefix>_` and 24 alphanumerics."""
+        return f"{prefix}_{self.suffix()}"
+
+    def suffix(self) -> str:
+        """Return 24 alphanumerics: 8 of the time in milliseconds, 16 random but rising."""
         with self._lock:
             millis = self._clock_ns() // 1_000_000
             if millis > self._millis:
@@ -50,7 +57,7 @@ class IdSource:
             else:  # the same millisecond, or a clock that went back: go on rising
                 self._tail += 1 + secrets.randbelow(_STEP)
             head, tail = self._millis, self._tail
-        return f"{prefix}_{base62(head, _TIME_DIGITS)}{base62(tail, _RANDOM_DIGITS)}"
+        return base62(head, TIME_DIGITS) + base62(tail, _RANDOM_DIGITS)
 
 
 _SOURCE = IdSource()
@@ -59,6 +66,11 @@ _SOURCE = IdSource()
 def new_id(prefix: str) -> str:
     """Return a new id of this process, for instance `new_id("msg")`."""
     return _SOURCE.new(prefix)
+
+
+def new_completion_id() -> str:
+    """Return a new id of a chat completion: `chatcmpl-`, as clients know it, and 24 alphanumerics."""
+    return f"{COMPLETION_PREFIX}{_SOURCE.suffix()}"
 
 
 def id_pattern(prefix: str) -> str:

@@ -7,8 +7,10 @@ from sqlalchemy import Row, and_, bindparam, delete, func, insert, select, updat
 
 from app.audit.repository import record
 from app.db.database import ReadTx, WriteTx
+from app.db.locks import FREE, lapsed
 from app.db.repository import read_page
 from app.db.tables import MessageRow, StepRow, ThreadRow, table
+from app.engine.events import MessageCut
 from app.errors import InvalidRequest, NotFound
 from app.kit.caller import Caller
 from app.kit.ids import new_id
@@ -40,7 +42,7 @@ _TAKE_POSITIONS = (
     .where(
         THREADS.c.id == bindparam("key"),
         THREADS.c.project_id == bindparam("project"),
-        THREADS.c.active_run_id.is_(None),
+        FREE,
     )
     .values(last_position=THREADS.c.last_position + bindparam("count"))
     .returning(THREADS.c.last_position)
@@ -134,16 +136,19 @@ class MessageWriter(MessageReader):
         Raises NotFound, and InvalidRequest when a run holds the thread.
         """
         taken = {"key": thread_id, "project": self.project_id, "count": len(bodies)}
+        taken |= {"lapsed": lapsed(at)}
         row = self._write.first(_TAKE_POSITIONS, taken)
         if row is None:
             active = self.require_thread(thread_id)
             raise InvalidRequest(f"Can't add messages to {thread_id} while a run {active} is active.")
         return self.insert(thread_id, bodies, at, first=row.last_position - len(bodies) + 1)
 
-    def insert(self, thread_id: str, bodies: Sequence[CreateMessage], at: int, *, first: int) -> list[dict[str, Any]]:
-        """Add messages at positions that are already theirs; return their columns."""
+    def insert(
+        self, thread_id: str, bodies: Sequence[CreateMessage], at: int, *, first: int, cut: MessageCut | None = None
+    ) -> list[dict[str, Any]]:
+        """Add messages at positions that are already theirs; return their columns. `cut` tells why they end early."""
         rows = [
-            message_columns(self.project_id, thread_id, body, at, position)
+            message_columns(self.project_id, thread_id, body, at, position, cut)
             for position, body in enumerate(bodies, start=first)
         ]
         self._write.run_many(_ADD, rows)
@@ -165,8 +170,10 @@ class MessageWriter(MessageReader):
         record(self._write, self._caller, "message.delete", message_id, at)
 
 
-def message_columns(project_id: str, thread_id: str, body: CreateMessage, at: int, position: int) -> dict[str, Any]:
-    """Return the columns of a client's message."""
+def message_columns(
+    project_id: str, thread_id: str, body: CreateMessage, at: int, position: int, cut: MessageCut | None = None
+) -> dict[str, Any]:
+    """Return the columns of a message that no run made."""
     attachments = [{"file_id": given.file_id, "tools": given.tools or []} for given in body.attachments or []]
     return {
         "id": new_id("msg"),
@@ -175,15 +182,15 @@ def message_columns(project_id: str, thread_id: str, body: CreateMessage, at: in
         "position": position,
         "created_at": at,
         "role": body.role,
-        "status": "completed",
+        "status": "completed" if cut is None else "incomplete",
         "content": to_json(parts_of(body.content)),
         "attachments": to_json(attachments),
         "metadata": to_json(body.metadata or {}),
         "assistant_id": None,
         "run_id": None,
-        "incomplete_reason": None,
-        "completed_at": at,
-        "incomplete_at": None,
+        "incomplete_reason": cut,
+        "completed_at": at if cut is None else None,
+        "incomplete_at": None if cut is None else at,
     }
 
 
