@@ -17,6 +17,7 @@ from app.audit.denials import Denials
 from app.audit.keeper import AuditKeeper
 from app.audit.service import AuditService
 from app.catalog.controller import ModelsController
+from app.catalog.opening import opened_catalog
 from app.catalog.service import Catalog
 from app.chat.controller import ChatController
 from app.chat.service import ChatService
@@ -28,7 +29,6 @@ from app.engine.journal import Journal
 from app.engine.pruning import keep_pruning
 from app.health.controller import HealthController
 from app.health.service import HealthService
-from app.inference.client import ModelClient
 from app.keys.opening import Keys, opened_keys
 from app.keys.projects import ProjectService
 from app.keys.ring import KeyRing
@@ -195,7 +195,6 @@ def _allowance(request: Request[Any, Any, Any]) -> Allowance:
 async def running(settings: Settings, parts: Parts) -> AsyncGenerator[None, None]:
     """Open every part, and close it again: no run is accepted once the executor stops, then the store closes."""
     clock = SystemClock()
-    model = model_client(settings)
     database = await open_database(settings.database_url)
     keeper = AuditKeeper(database, parts.denials)
     parts.audit = AuditService(database, keeper)
@@ -204,9 +203,10 @@ async def running(settings: Settings, parts: Parts) -> AsyncGenerator[None, None
         async with (
             opened_keys(settings, database, clock) as parts.admission,
             kept(parts.limiter.ledger, database, clock, shared=sqlite_file(settings.database_url) is None) as usage,
+            opened_catalog(settings) as parts.catalog,
         ):
             parts.usage = UsageService(database, parts.limiter, usage)
-            executor = build(settings, parts, clock, model, database)
+            executor = build(settings, parts, clock, database)
             chores.start(keeper.keep(), name="audit")
             chores.start(keep_pruning(database, clock, settings.run_events_kept_s), name="pruning")
             await parts.runs.take_up_unended()
@@ -216,35 +216,15 @@ async def running(settings: Settings, parts: Parts) -> AsyncGenerator[None, None
             finally:
                 await (parts.ending_runs or executor.stop(settings.shutdown_grace_s))
     finally:
-        await model.close()
         await chores.close()
         await keeper.close()
         await database.close()
 
 
-def model_client(settings: Settings) -> ModelClient:
-    """Build the model server's client."""
-    return ModelClient(
-        settings.model_url,
-        api_key=settings.model_api_key,
-        connect_timeout_s=settings.model_connect_timeout_s,
-        first_token_timeout_s=settings.model_first_token_timeout_s,
-        idle_timeout_s=settings.model_idle_timeout_s,
-    )
-
-
-def build(settings: Settings, parts: Parts, clock: Clock, model: ModelClient, database: Database) -> Executor:
+def build(settings: Settings, parts: Parts, clock: Clock, database: Database) -> Executor:
     """Put the services together over what is open."""
     journal = Journal(database)
     parts.database = database
-    parts.catalog = Catalog(
-        model,
-        clock,
-        aliases=settings.model_aliases,
-        default_model=settings.model_name,
-        context_window=settings.context_window,
-        refuse_stand_in=settings.environment == "production",
-    )
     parts.chat = ChatService(parts.catalog)
     parts.projects, parts.keys = parts.admission.projects, parts.admission.keys
     parts.health = HealthService(database, parts.catalog)

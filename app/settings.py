@@ -9,7 +9,6 @@ import types
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
@@ -17,6 +16,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from app.kit.addresses import networks_of
+from app.upstreams import ModelsFile, ModelsFileError, UpstreamSpec, is_http, read_models_file
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Bound = Annotated[int, Meta(ge=1, le=10**12)]
@@ -97,6 +97,10 @@ class Settings(Struct, kw_only=True, frozen=True):
         dict[str, str],
         Var("MODEL_ALIASES", "names that clients already use: `gpt-4=llama-3.1-70b-instruct,gpt-4o=…`"),
     ] = msgspec.field(default_factory=dict)
+    models_file: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Var("MODELS_FILE", "TOML file of several model servers, instead of MODEL_URL and MODEL_API_KEY"),
+    ] = None
     model_connect_timeout_s: Annotated[Seconds, Var("MODEL_CONNECT_TIMEOUT_S", "seconds to reach the model server")] = (
         5.0
     )
@@ -256,8 +260,9 @@ def _pair(part: str) -> tuple[str, str]:
 def _unsound(settings: Settings, wrong: set[str]) -> list[str]:
     """Name what is well-formed and still cannot work, but nothing that is already known to be wrong."""
     problems = []
-    if not _is_http(settings.model_url):
+    if not is_http(settings.model_url):
         problems.append(f"MODEL_URL: expected http://host:port/v1, got {without_password(settings.model_url)!r}")
+    problems += _unsound_models(settings)
     try:
         engine = make_url(settings.database_url)
         if engine.get_backend_name() not in ("sqlite", "postgresql"):
@@ -278,12 +283,30 @@ def _unsound(settings: Settings, wrong: set[str]) -> list[str]:
     return problems
 
 
-def _is_http(url: str) -> bool:
+def _unsound_models(settings: Settings) -> list[str]:
+    """Name what is wrong with the file of model servers, and what would mean nothing beside it."""
+    if settings.models_file is None:
+        return []
+    problems = []
+    if (settings.model_url, settings.model_api_key) != (Settings().model_url, None):
+        problems.append("MODELS_FILE: MODEL_URL and MODEL_API_KEY mean nothing beside it; take them away")
     try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
+        models_of(settings)
+    except ModelsFileError as failure:
+        problems += [f"MODELS_FILE: {problem}" for problem in failure.problems]
+    return problems
+
+
+def models_of(settings: Settings) -> ModelsFile:
+    """Return the model servers and aliases: those of MODELS_FILE, or else the one of MODEL_URL.
+
+    MODEL_ALIASES goes before the file's. Raises ModelsFileError when the file is no longer as it was at the start.
+    """
+    if settings.models_file is None:
+        only = UpstreamSpec(name="main", url=settings.model_url, api_key=settings.model_api_key)
+        return ModelsFile((only,), settings.model_aliases)
+    described = read_models_file(settings.models_file)
+    return ModelsFile(described.upstreams, described.aliases | settings.model_aliases)
 
 
 def without_password(url: str) -> str:

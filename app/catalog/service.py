@@ -1,103 +1,149 @@
-"""Which models are served, what a client's name for one leads to, and how much context it takes."""
+"""Which models are served, what a client's name for one leads to, and who answers while a server is away."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from typing import TypeVar
 
+from msgspec import Struct
+
+from app.catalog.routing import Kind, Route, Table, route_to, table_of
 from app.catalog.schemas import Model, Models
+from app.catalog.server import SERVES_NOTHING, Server, State
 from app.engine.prompt import Upstream
-from app.errors import NotFound, Unavailable
+from app.errors import ApiError, NotFound, RateLimited, Unavailable
 from app.inference.chunks import ServedModel
-from app.inference.client import ModelClient
-from app.inference.failures import ModelBroke, ModelFailure
-from app.kit.clock import Clock
+from app.inference.failures import ModelBusy, ModelFailure, ModelTimedOut, ModelUnreachable
 
-LISTING_KEPT_S = 30.0
 RETRY_AFTER_S = 5
-STAND_IN_OWNER = "sovereign-standin"
+FULL_RETRY_AFTER_S = 1
+FIRST_ANSWER_S = 1.0
+"""Seconds that a question waits for servers which were never asked before: those of a process that just began."""
 
-STAND_IN_REFUSED = "MODEL_URL leads to the development stand-in, which ENVIRONMENT=production refuses."
+T = TypeVar("T")
+
+
+class Availability(Struct, frozen=True):
+    """Whether every model for chats can be served now, and what is away."""
+
+    state: State
+    message: str | None
 
 
 class Catalog:
-    """The model server's list, asked for at most every LISTING_KEPT_S seconds, and the operator's aliases."""
+    """The model servers in the operator's order, and his aliases."""
 
     def __init__(
         self,
-        client: ModelClient,
-        clock: Clock,
+        servers: Sequence[Server],
         *,
         aliases: Mapping[str, str],
         default_model: str | None,
         context_window: int | None,
-        refuse_stand_in: bool,
     ) -> None:
-        self._client = client
-        self._clock = clock
-        self._aliases = dict(aliases)
+        self._servers = tuple(servers)
+        self.aliases: Mapping[str, str] = dict(aliases)
+        """Names of the operator's, of MODEL_ALIASES and of the file, and the models that they lead to."""
         self._default_model = default_model
-        self._context_window = context_window
-        self._refuse_stand_in = refuse_stand_in
-        self._listed: list[ServedModel] = []
-        self._listed_at: float | None = None
-        self._asking = asyncio.Lock()
+        self._window = context_window
+        self._tables: dict[Kind, Table] = {}
+        for server in servers:
+            server.on_change = self._lay_routes
+        self._lay_routes()
 
-    @property
-    def was_reached(self) -> bool:
-        """Tell whether the model server has served anything since this process began."""
-        return self._listed_at is not None
+    def _lay_routes(self) -> None:
+        self._tables = {
+            "chat": table_of(self._servers, "chat", self._window),
+            "embeddings": table_of(self._servers, "embeddings", self._window),
+        }
 
-    async def served(self, kept_s: float = LISTING_KEPT_S) -> list[ServedModel]:
-        """Return what the model server serves, as it said at most `kept_s` seconds ago. Raises ModelFailure."""
-        async with self._asking:
-            if self._listed_at is None or self._clock.monotonic() >= self._listed_at + kept_s:
-                answer = await self._client.models()
-                if self._refuse_stand_in and any(model.owned_by == STAND_IN_OWNER for model in answer.data):
-                    raise ModelBroke(STAND_IN_REFUSED)
-                self._listed = answer.data
-                self._listed_at = self._clock.monotonic()
-            return self._listed
+    def _routes(self, name: str, kind: Kind) -> tuple[Route, ...]:
+        return self._tables[kind].routes(self.aliases.get(name, name))
 
-    async def default_model(self) -> str:
-        """Return the model of an assistant that names none. Raises Unavailable while the server names none."""
-        if self._default_model is not None:
-            return self._default_model
-        try:
-            served = await self.served()
-        except ModelFailure as failure:
-            raise Unavailable(failure.message, retry_after_s=RETRY_AFTER_S) from None
-        if not served:
-            raise Unavailable("The model server serves no model yet.", retry_after_s=RETRY_AFTER_S)
-        return served[0].id
+    def route(self, name: str, kind: Kind = "chat", *, tried: Sequence[str] = ()) -> Route:
+        """Return where a relayed request goes: the first server that is up, has room and was not tried by it.
+
+        Raises NotFound when nobody serves the model, RateLimited when all who do are full, Unavailable when they
+        are away.
+        """
+        routes = self._routes(name, kind)
+        full = False
+        for route in routes:
+            if route.server.usable and route.upstream not in tried:
+                if route.server.has_room:
+                    return route
+                full = True
+        raise _refusal(name, routes, full=full)
+
+    @asynccontextmanager
+    async def answering(
+        self, name: str, kind: Kind, ask: Callable[[Route], AbstractAsyncContextManager[T]]
+    ) -> AsyncGenerator[tuple[Route, T], None]:
+        """Ask the preferred server and, as long as one cannot be reached, the next; each at most once.
+
+        `ask` makes the request for a route; what it yields is the answer that has begun, after which nothing is
+        asked again. Raises what `route` raises, and any ModelFailure but ModelUnreachable as it is.
+        """
+        tried: list[str] = []
+        async with AsyncExitStack() as request:
+            while True:
+                route = self.route(name, kind, tried=tried)
+                with suppress(ModelUnreachable):
+                    answer = await request.enter_async_context(route.server.watched(ask(route)))
+                    break
+                tried.append(route.upstream)
+            yield route, answer
 
     async def upstream(self, name: str) -> Upstream:
-        """Resolve a client's name for a model. A name that nobody knows is passed on: the server has the last word.
+        """Resolve a name for a run: the first server that is up, rather one with room, or else its own queue.
 
-        Raises ModelFailure when the server cannot be asked and must not be used unasked.
+        A name that nobody knows is passed on to the first server: it has the last word (decision 0007). Raises
+        ModelUnreachable while all are away, so that the run waits; another ModelFailure where waiting is of no use.
         """
-        name = self._aliases.get(name, name)
-        try:
-            served = await self.served()
-        except ModelFailure:
-            if self._refuse_stand_in:
-                raise
-            served = self._listed  # what it served a while ago it most likely still serves, with the same windows
-        stated = next((model.max_model_len for model in served if model.id == name), None)
-        return Upstream(self._client, name, self._context_window or stated)
+        await self._all_asked()
+        first = route_to(self._chat[0], self.aliases.get(name, name), self._window)
+        routes = self._routes(name, "chat") or (first,)
+        usable = [route for route in routes if route.server.usable]
+        if not usable:
+            raise _waiting(routes[0].server.failure)
+        route = next((route for route in usable if route.server.has_room), usable[0])
+        return Upstream(route.server, route.name, route.window)
+
+    @property
+    def _chat(self) -> list[Server]:
+        return [server for server in self._servers if server.spec.plays("chat")]
+
+    async def _all_asked(self) -> None:
+        unasked = [server.asked.wait() for server in self._servers if not server.asked.is_set()]
+        if unasked:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.gather(*unasked), FIRST_ANSWER_S)
+
+    async def default_model(self) -> str:
+        """Return the model of an assistant that names none. Raises Unavailable while the first server names none."""
+        if self._default_model is not None:
+            return self._default_model
+        await self._all_asked()
+        first = self._chat[0]
+        if first.serves:
+            return first.serves[0].id
+        raise Unavailable(first.trouble[1] if first.trouble else SERVES_NOTHING, retry_after_s=RETRY_AFTER_S)
 
     async def listing(self) -> Models:
-        """Return every name that a client can use. Raises Unavailable."""
-        try:
-            served = await self.served()
-        except ModelFailure as failure:
-            raise Unavailable(failure.message, retry_after_s=RETRY_AFTER_S) from None
-        own = [Model(id=model.id, created=model.created, owned_by=model.owned_by) for model in served]
-        known = {model.id: model for model in own}
-        aliased = [
-            Model(id=alias, created=known[target].created, owned_by=known[target].owned_by)
-            for alias, target in self._aliases.items()
-            if target in known and alias not in known
-        ]
-        return Models(data=own + aliased)
+        """Return every name that a client can use, also of servers that are away now. Raises Unavailable."""
+        await self._all_asked()
+        served: dict[str, ServedModel] = {}
+        for server in self._servers:
+            for model in server.serves:
+                served.setdefault(model.id, model)
+        away = [server.failure for server in self._servers if not server.has_told]
+        if away and not served:
+            raise Unavailable(away[0].message, retry_after_s=RETRY_AFTER_S)
+        targets = {name: model for server in self._servers for name, model in server.names().items()}
+        for alias, target in self.aliases.items():
+            if target in targets:
+                served.setdefault(alias, targets[target])
+        return Models(data=[_shown(name, model) for name, model in served.items()])
 
     async def find(self, name: str) -> Model:
         """Return one model. Raises NotFound."""
@@ -105,3 +151,43 @@ class Catalog:
             if model.id == name:
                 return model
         raise NotFound(f"The model '{name}' does not exist", param="model", code="model_not_found")
+
+    async def availability(self) -> Availability:
+        """Tell how the model servers are. One that only stands in for others may be away; it is named all the same."""
+        await self._all_asked()
+        missing = {
+            server.trouble[0]
+            for server in self._chat
+            if server.trouble and not server.spec.fallback_for and not self._is_covered(server)
+        }
+        troubles = [(server.spec.name, server.trouble[1]) for server in self._servers if server.trouble]
+        lines = [f"{name}: {why}" if len(self._servers) > 1 else why for name, why in troubles]
+        state: State = "down" if "down" in missing else "loading" if missing else "up"
+        return Availability(state, " ".join(lines) or None)
+
+    def _is_covered(self, server: Server) -> bool:
+        """Tell whether others answer for all that a server serves."""
+        table = self._tables["chat"]
+        routes = [table.known[name] for name in server.names()] if server.has_told else [table.unknown]
+        return bool(routes) and all(any(route.server.usable for route in of_name) for of_name in routes)
+
+
+def _shown(name: str, model: ServedModel) -> Model:
+    return Model(id=name, created=model.created, owned_by=model.owned_by)
+
+
+def _refusal(name: str, routes: Sequence[Route], *, full: bool) -> ApiError:
+    if full:
+        text = f"Rate limit reached: the model `{name}` has as many requests at once as it may. Try again in a moment."
+        return RateLimited(text, code="rate_limit_exceeded", retry_after_s=FULL_RETRY_AFTER_S)
+    if routes:
+        return Unavailable(routes[0].server.failure.message, retry_after_s=RETRY_AFTER_S)
+    text = f"The model `{name}` does not exist or you do not have access to it."
+    return NotFound(text, code="model_not_found")
+
+
+def _waiting(failure: ModelFailure) -> ModelFailure:
+    """Return the failure of a run that finds all servers away: it waits, unless they refuse us for good."""
+    if isinstance(failure, ModelBusy | ModelTimedOut | ModelUnreachable):
+        return ModelUnreachable(failure.message)
+    return type(failure)(failure.message)

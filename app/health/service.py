@@ -8,10 +8,9 @@ from app.catalog.service import Catalog
 from app.db.database import Database, probe
 from app.errors import ApiError
 from app.health.schemas import Checks, Health, Readiness, State, Status
-from app.inference.failures import ModelBusy, ModelFailure, ModelUnreachable
 
 CHECK_TIMEOUT_S = 6.0
-MODEL_CHECK_KEPT_S = 1.0
+MODEL_STATES: dict[str, State] = {"up": "ok", "loading": "loading", "down": "unavailable"}
 
 
 class HealthService:
@@ -26,7 +25,7 @@ class HealthService:
         return Health(version=__version__, timestamp=datetime.now(UTC).isoformat())
 
     async def readiness(self) -> Readiness:
-        """Ask database and model server."""
+        """Ask the database, and how the model servers are."""
         database, (model, message) = await asyncio.gather(self._check_database(), self._check_model())
         if database != "ok":
             message = "The database cannot be read."
@@ -44,17 +43,6 @@ class HealthService:
         return "ok"
 
     async def _check_model(self) -> tuple[State, str | None]:
-        """Tell how the model server is. A server that loads refuses connections, as vLLM does, or answers 503."""
-        try:
-            async with asyncio.timeout(CHECK_TIMEOUT_S):
-                if await self._catalog.served(kept_s=MODEL_CHECK_KEPT_S):
-                    return "ok", None
-        except ModelBusy as failure:
-            return "loading", failure.message
-        except ModelUnreachable as failure:
-            return ("unavailable" if self._catalog.was_reached else "loading"), failure.message
-        except ModelFailure as failure:
-            return "unavailable", failure.message
-        except TimeoutError:
-            return "unavailable", "The model server did not answer in time."
-        return "loading", "The model server serves no model yet."
+        """Tell how the model servers are, as they were asked last: a few seconds ago at most."""
+        found = await self._catalog.availability()
+        return MODEL_STATES[found.state], found.message

@@ -54,11 +54,17 @@ class Faulty:
         raise RuntimeError(SECRET)
 
 
+class FaultyCatalog(Faulty, Catalog):
+    """A catalog that has nothing of what it needs."""
+
+    def __init__(self) -> None:
+        pass
+
+
 def put_faults_into(parts: Parts) -> None:
     """Replace every service by one whose own parts are faulty."""
     faulty, clock = Faulty(), SystemClock()
-    catalog: dict[str, Any] = {"aliases": {}, "default_model": None, "context_window": None, "refuse_stand_in": False}
-    parts.catalog = Catalog(faulty, clock, **catalog)
+    parts.catalog = FaultyCatalog()
     parts.health = HealthService(faulty, parts.catalog)
     parts.audit = AuditService(faulty, faulty)
     parts.usage = UsageService(faulty, faulty, faulty)

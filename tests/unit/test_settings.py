@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from app.settings import Settings, SettingsError, load_settings, redacted, variables
+from tests.fixtures.processes import ROOT
 
 CONTRACT = {
     "ENVIRONMENT": "development",
@@ -30,6 +31,7 @@ SECRETS = {
     "MODEL_API_KEY": "sk-the-second-secret",
     "DATABASE_URL": "postgresql://sovereign:the-third-secret@db.example/store?sslpassword=the-fourth-secret",
 }
+EXAMPLE = str(ROOT / "models.example.toml")
 FIELDS = {one.var.name: one.field for one in variables()}
 
 
@@ -84,6 +86,7 @@ def test_every_field_has_a_variable_of_its_own_name_and_a_line_of_help() -> None
             "gpt-4 = llama/3.1-70b , gpt-4o=other=one,",
             {"gpt-4": "llama/3.1-70b", "gpt-4o": "other=one"},
         ),
+        ("MODELS_FILE", EXAMPLE, EXAMPLE),
         ("MODEL_CONNECT_TIMEOUT_S", "0.25", 0.25),
         ("MODEL_FIRST_TOKEN_TIMEOUT_S", "900", 900.0),
         ("MODEL_IDLE_TIMEOUT_S", "86400", 86400.0),
