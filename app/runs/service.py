@@ -16,7 +16,7 @@ from app.engine.bus import Topic
 from app.engine.events import OutputsSubmitted
 from app.engine.executor import Executor
 from app.engine.follow import follow
-from app.engine.journal import Journal
+from app.engine.journal import Journal, LostRun
 from app.engine.lifecycle import ENDED
 from app.engine.turn import Stamped
 from app.errors import ApiError, InvalidRequest
@@ -232,7 +232,10 @@ class RunService:
         """Bring the runs that a stopped process left behind to where they can go on; return how many there were."""
         rows: Sequence[Row[Any]] = await self._database.read(unended)
         for row in rows:
-            taken = await self._database.write(partial(requeue, row=row, at=self._clock.now()))
+            try:
+                taken = await self._database.write(partial(requeue, row=row, at=self._clock.now()))
+            except LostRun:  # another server that starts at this moment was faster, or its thread was deleted
+                continue
             if taken is not None:
                 spec, past = taken
                 charge = self._limiter.resume_run(spec.key_id or BOOTSTRAP_KEY, spec.project_id)

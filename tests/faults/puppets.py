@@ -47,10 +47,15 @@ class Store:
         self.dead = False
         self.after_write: Callable[[], Awaitable[None]] | None = None
         """What happens between a commit and its caller's hearing of it."""
+        self.after_read: Callable[[], Awaitable[None]] | None = None
+        """What happens between a snapshot and its caller's hearing of it."""
 
     async def read(self, work: Callable[[ReadTx], T]) -> T:
         """Read, unless dead."""
-        return await self._counted(self._database.read, work)
+        done = await self._counted(self._database.read, work)
+        if self.after_read is not None:
+            await self.after_read()
+        return done
 
     async def write(self, work: Callable[[WriteTx], T]) -> T:
         """Write, unless dead."""

@@ -150,3 +150,18 @@ async def test_what_was_said_before_the_thread_was_deleted_is_charged(sqlite_url
         await node.calm()
         counts = LIMITER.ledger.counts(grant.key_id, DEFAULT_PROJECT)
         assert (counts.completion_tokens, counts.runs) == (100, 1)
+
+
+async def test_a_run_that_another_server_takes_up_meanwhile_is_left_to_it(sqlite_url: str) -> None:
+    async with prepared(sqlite_url) as (node, thread, body):
+        place, _, _ = await accepted(node, thread, body)
+        place.release()
+
+        async def be_faster() -> None:
+            node.store.after_read = None
+            await node.runs.take_up_unended()
+
+        node.store.after_read = be_faster
+        await node.runs.take_up_unended()
+        await node.calm()
+        assert len(node.model.calls) == 1
