@@ -16,9 +16,8 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from app.kit.addresses import networks_of
-from app.upstreams import ModelsFile, ModelsFileError, UpstreamSpec, is_http, read_models_file
+from app.upstreams import ModelsFile, ModelsFileError, Seconds, UpstreamSpec, is_http, read_models_file
 
-Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Bound = Annotated[int, Meta(ge=1, le=10**12)]
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 

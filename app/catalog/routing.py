@@ -1,6 +1,6 @@
 """Which servers can answer for a model's name, in order of preference. Pure: how the servers are is asked later."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -57,23 +57,20 @@ class Table(Struct, frozen=True):
 def table_of(servers: Sequence[Server], kind: Kind, window: int | None) -> Table:
     """Lay down the routes of every name. `window` holds where a server's own is not set."""
     playing = [server for server in servers if server.spec.plays(kind)]
-    names = {server.spec.name: server.names() for server in playing}
-    known = {
-        name: _routes(playing, lambda server, name=name: name in names[server.spec.name], name, window)  # type: ignore[misc]
-        for served in names.values()
-        for name in served
-    }
-    return Table(known, _routes(playing, lambda server: not server.has_told, ANY_NAME, window))
+    names = {name for server in playing for name in server.names}
+    silent = [server for server in playing if not server.has_told]
+    return Table(
+        {name: _routes(playing, [one for one in playing if name in one.names], name, window) for name in names},
+        _routes(playing, silent, ANY_NAME, window),
+    )
 
 
-def _routes(
-    servers: Sequence[Server], serves: Callable[[Server], bool], name: str, window: int | None
-) -> tuple[Route, ...]:
-    mains: set[str] = set()
+def _routes(servers: Sequence[Server], serving: Sequence[Server], name: str, window: int | None) -> tuple[Route, ...]:
+    """Return the ways to those that serve a name and to those that stand in for one of them, in order."""
+    mains = {server.spec.name for server in serving}
     found: list[Route] = []
     for server in servers:
-        if serves(server):
-            mains.add(server.spec.name)
+        if server in serving:
             found.append(route_to(server, name, window, is_fallback=bool(found)))
         elif server.spec.fallback_model is not None and mains.intersection(server.spec.fallback_for):
             found.append(route_to(server, server.spec.fallback_model, window, is_fallback=True))
@@ -82,6 +79,6 @@ def _routes(
 
 def route_to(server: Server, name: str, window: int | None, *, is_fallback: bool = False) -> Route:
     """Make a route; its window is what the operator said of the server, or of all, or what the server states."""
-    model = server.names().get(name)
+    model = server.names.get(name)
     stated = model.max_model_len if model is not None else None
     return Route(server, name, server.spec.context_window or window or stated, is_fallback)

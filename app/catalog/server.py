@@ -62,8 +62,8 @@ class Server:
         """Called when it serves other models than before."""
         self._refuse_stand_in = refuse_stand_in
         self._pace = pace or Pace()
-        self._listed: tuple[ServedModel, ...] = ()
         self._was_reached = False
+        self._lists(())
         self._doubted = asyncio.Event()
         self._failures = 0
         self._missed = False
@@ -89,19 +89,6 @@ class Server:
         if self.state != "up":
             return self.state, self.failure.message
         return None if self.serves else ("loading", SERVES_NOTHING)
-
-    @property
-    def serves(self) -> tuple[ServedModel, ...]:
-        """Return what it serves, or served when it was last heard of. Names that the operator gave are believed."""
-        if not self.spec.models:
-            return self._listed
-        listed = {model.id: model for model in self._listed}
-        return tuple(listed.get(name) or ServedModel(id=name, owned_by=self.spec.name) for name in self.spec.models)
-
-    def names(self) -> Mapping[str, ServedModel]:
-        """Return every name that it answers to."""
-        short = {model.id.removesuffix(LATEST): model for model in self.serves}
-        return short | {model.id: model for model in self.serves}
 
     async def keep_probing(self) -> None:
         """Ask it for ever, at most once in `away_s` seconds whatever is reported."""
@@ -153,9 +140,19 @@ class Server:
     def _heard(self, listed: tuple[ServedModel, ...]) -> None:
         told_before, self._was_reached = self._was_reached, True
         if listed != self._listed or not told_before:
-            self._listed = listed
+            self._lists(listed)
             self.on_change()
         self._becomes("up", None)
+
+    def _lists(self, listed: tuple[ServedModel, ...]) -> None:
+        """Note what it serves, or served when it was last heard of. Names that the operator gave are believed."""
+        self._listed = self.serves = listed
+        if self.spec.models:
+            known = {model.id: model for model in listed}
+            named = (known.get(name) or ServedModel(id=name, owned_by=self.spec.name) for name in self.spec.models)
+            self.serves = tuple(named)
+        short = {model.id.removesuffix(LATEST): model for model in self.serves}
+        self.names: Mapping[str, ServedModel] = short | {model.id: model for model in self.serves}
 
     def failed(self, failure: ModelFailure) -> None:
         """Note what a request met: a server that cannot be reached gets no more of them until it answers again."""

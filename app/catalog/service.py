@@ -101,13 +101,15 @@ class Catalog:
         ModelUnreachable while all are away, so that the run waits; another ModelFailure where waiting is of no use.
         """
         await self._all_asked()
-        first = route_to(self._chat[0], self.aliases.get(name, name), self._window)
-        routes = self._routes(name, "chat") or (first,)
+        routes = self._routes(name, "chat") or (self._first_whatever(name),)
         usable = [route for route in routes if route.server.usable]
         if not usable:
             raise _waiting(routes[0].server.failure)
         route = next((route for route in usable if route.server.has_room), usable[0])
         return Upstream(route.server, route.name, route.window)
+
+    def _first_whatever(self, name: str) -> Route:
+        return route_to(self._chat[0], self.aliases.get(name, name), self._window)
 
     @property
     def _chat(self) -> list[Server]:
@@ -139,7 +141,7 @@ class Catalog:
         away = [server.failure for server in self._servers if not server.has_told]
         if away and not served:
             raise Unavailable(away[0].message, retry_after_s=RETRY_AFTER_S)
-        targets = {name: model for server in self._servers for name, model in server.names().items()}
+        targets = {name: model for server in self._servers for name, model in server.names.items()}
         for alias, target in self.aliases.items():
             if target in targets:
                 served.setdefault(alias, targets[target])
@@ -168,7 +170,7 @@ class Catalog:
     def _is_covered(self, server: Server) -> bool:
         """Tell whether others answer for all that a server serves."""
         table = self._tables["chat"]
-        routes = [table.known[name] for name in server.names()] if server.has_told else [table.unknown]
+        routes = [table.known[name] for name in server.names] if server.has_told else [table.unknown]
         return bool(routes) and all(any(route.server.usable for route in of_name) for of_name in routes)
 
 

@@ -1,4 +1,4 @@
-"""`python -m ops dev`: a working API on loopback in one command, with a model stand-in unless MODEL_URL is set."""
+"""`python -m ops dev`: a working API on loopback in one command, with a model stand-in unless a model server is set."""
 
 import os
 import secrets
@@ -16,7 +16,8 @@ import click
 import msgspec
 
 from app.inference.chunks import decode_models
-from app.settings import Settings
+from app.settings import Settings, models_of, without_password
+from app.upstreams import UpstreamSpec
 from ops.commands.serve import run
 from ops.commands.settings import fail, settings_or_exit
 
@@ -66,8 +67,9 @@ def dev() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings = settings_or_exit({"LOG_FORMAT": "text", **os.environ})
     settings = msgspec.structs.replace(settings, api_key=settings.api_key or kept_key(KEY_FILE))
-    if os.environ.get("MODEL_URL"):
-        model = settings.model_name or served_model(settings.model_url, settings.model_api_key)
+    if os.environ.get("MODEL_URL") or settings.models_file:
+        first = first_for_chats(settings)
+        model = settings.model_name or served_model(first.url, first.api_key)
         run(settings, on_started=lambda: announce(settings, model))
         return
     with stand_in(os.environ) as url:
@@ -78,6 +80,11 @@ def dev() -> None:
             model_aliases=familiar_aliases(settings.model_aliases),
         )
         run(settings, on_started=lambda: announce(settings, STAND_IN_MODEL))
+
+
+def first_for_chats(settings: Settings) -> UpstreamSpec:
+    """Return the model server that chats prefer."""
+    return next(one for one in models_of(settings).upstreams if one.plays("chat"))
 
 
 def familiar_aliases(own: Mapping[str, str]) -> dict[str, str]:
@@ -148,7 +155,7 @@ def announce(settings: Settings, model: str | None) -> None:
     click.echo(
         f"\n{rule}\nSovereign Assistant API: {base_url}\n"
         f"key: {settings.api_key}\n"
-        f"model server: {settings.model_url}\n"
+        f"model server: {without_password(first_for_chats(settings).url)}\n"
         f"docs: http://{settings.api_host}:{settings.api_port}/docs\n{rule}\n"
         + SNIPPET.format(base_url=base_url, api_key=settings.api_key, model=model or "your-model")
         + f"{rule}\nCtrl-C stops all of it.\n"

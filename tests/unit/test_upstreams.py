@@ -1,12 +1,13 @@
 """MODELS_FILE: what it says, every problem of it at once, and no secret in any of them."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.settings import SettingsError, load_settings, models_of
-from app.upstreams import EXPECTED_NAME, ModelsFile, ModelsFileError, parsed, read_models_file
+from app.upstreams import EXPECTED_NAME, ModelsFile, ModelsFileError, UpstreamSpec, parsed, read_models_file
 from tests.fixtures.processes import ROOT
 
 MAIN = '[[upstream]]\nname = "main"\nurl = "http://127.0.0.1:8000/v1"\n'
@@ -158,6 +159,16 @@ def test_without_a_file_there_is_the_one_server_of_the_settings() -> None:
     [only] = described.upstreams
     assert (only.url, only.api_key, only.models, only.role) == ("http://h/v1", "sk-a-secret", (), "any")
     assert described.aliases == {"gpt-4": "llama"}
+
+
+def test_the_document_has_every_line_and_an_example_that_is_right() -> None:
+    document = (ROOT / "docs/models.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.*?`) \|", document, re.MULTILINE)
+    lines = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert lines == {*UpstreamSpec.__struct_fields__, "api_key_file"}
+    (example,) = re.findall(r"^```toml\n(.*?)^```", document, re.MULTILINE | re.DOTALL)
+    described = parsed(example, lambda _: "sk-a-secret")
+    assert [one.name for one in described.upstreams] == ["main", "fast", "processor"]
 
 
 def test_the_example_can_be_used_as_it_is_and_the_environments_aliases_go_before_its_own() -> None:
