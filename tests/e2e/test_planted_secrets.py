@@ -67,9 +67,9 @@ async def look(api: httpx2.AsyncClient) -> dict[str, str]:
     """Return all that an administrator is told of what was done."""
     told = {}
     for path in ("/admin/audit", "/admin/usage"):
-        pages, after = [], None
+        pages, after = [], ""
         while True:
-            page = await api.get(path, params={"limit": 100, "order": "asc"} | ({"after": after} if after else {}))
+            page = await api.get(path, params={"limit": "100", "order": "asc", "after": after})
             pages.append(page.raise_for_status().text)
             after = page.json()["last_id"]
             if not page.json()["has_more"]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import Any, NamedTuple
 
+from app.kit.ids import id_pattern
 from app.web.openapi import openapi_document
 from tests.fixtures.routes import framework_app
 
@@ -101,7 +102,7 @@ def aims_of(operation: Operation, ids: Ids) -> list[Aim]:
     named += [place[-1] for place in places if place[-1] not in NOT_LOOKED_UP]
     lacking = sorted({name for name in named if name not in ids})
     assert not lacking, (
-        f"{operation} takes {lacking}, and the other project has no such object: make one in conftest.py, or say in "
+        f"{operation} takes {lacking}, and the other project has no such object: make one in tenants.py, or say in "
         "aims.py why it is no id."
     )
     paths = [
@@ -124,6 +125,12 @@ def is_text(schema: Json) -> bool:
     return schema.get("type") == "string"
 
 
+def has_form_of_an_id(schema: Json) -> bool:
+    """Tell whether a field is for ids, whatever it is called."""
+    arms = (schema, *schema.get("anyOf", ()))
+    return any(str(arm.get("pattern", "")).endswith(id_pattern("")[1:]) for arm in arms)
+
+
 def resolved(schema: Json) -> Json:
     """Follow a reference."""
     reference = schema.get("$ref")
@@ -136,7 +143,7 @@ def body_ids(schema: Json, place: tuple[str, ...] = ()) -> Iterator[tuple[str, .
     for arm in schema.get("anyOf", ()):
         yield from body_ids(arm, place)
     for name, below in schema.get("properties", {}).items():
-        if re.search(r"(^|_)ids?$", name):
+        if re.search(r"(^|_)ids?$", name) or has_form_of_an_id(below):
             yield (*place, name)
         elif place.count(name) < 1:
             yield from body_ids(below, (*place, name))

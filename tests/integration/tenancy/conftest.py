@@ -1,20 +1,24 @@
-"""Two tenants on one server, over each engine."""
+"""Two tenants on one server, over each engine. What is relayed is the stand-in's to the field, so it is not checked."""
 
 from collections.abc import AsyncIterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import httpx2
 import pytest
 
 from app.db.database import Database
+from app.main import Parts, create_framework_app, wrap
+from app.settings import load_settings
 from tests.fixtures.databases import create_postgres_database
-from tests.fixtures.rooms import served
-from tests.integration.tenancy.tenants import Tenant, new_tenant
+from tests.fixtures.lifespan import started
+from tests.fixtures.servers import API_KEY, KEY_PEPPER
+from tests.integration.tenancy.tenants import Caller, Tenant, new_tenant
 
 
 class House(NamedTuple):
     """A server with two tenants, its administrator's client, and its store."""
 
-    admin: Any
+    admin: Caller
     database: Database
     own: Tenant
     other: Tenant
@@ -24,7 +28,6 @@ class House(NamedTuple):
 async def house(
     request: pytest.FixtureRequest,
     stand_in_url: str,
-    conformance: Any,
     tmp_path_factory: pytest.TempPathFactory,
     anyio_backend: str,
 ) -> AsyncIterator[House]:
@@ -33,6 +36,15 @@ async def house(
         database = f"sqlite:///{tmp_path_factory.mktemp('tenants')}/sovereign_assistant.db"
     else:
         database = await create_postgres_database(request.getfixturevalue("postgres_url"))
-    async with served(conformance, DATABASE_URL=database, MODEL_URL=stand_in_url) as api:
-        own, other = [await new_tenant(api.client, api.client, word) for word in ("ours", "theirs")]
-        yield House(api.client, api.database, own, other)
+    parts = Parts()
+    settings = load_settings(
+        {"API_KEY": API_KEY, "KEY_PEPPER": KEY_PEPPER, "DATABASE_URL": database, "MODEL_URL": stand_in_url}
+    )
+    app = wrap(create_framework_app(settings, parts), settings)
+    async with (
+        started(app),
+        httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://api") as client,
+    ):
+        admin = Caller(client, API_KEY)
+        own, other = [await new_tenant(admin, word) for word in ("ours", "theirs")]
+        yield House(admin, parts.database, own, other)

@@ -3,6 +3,7 @@
 An answer and the statements behind it are compared with those for an id that nobody has, of the same form and length.
 """
 
+import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +13,10 @@ from sqlalchemy import Engine, event, select
 
 from app.db.database import Database, ReadTx
 from app.db.tables import Base
-from tests.fixtures.calls import Json, completed_run, get, new_assistant, new_thread, post
+from tests.fixtures.calls import LOOK_AGAIN_S, WAIT_S, Json, completed_run, get, new_assistant, new_thread, post
 from tests.fixtures.servers import MODEL
 from tests.fixtures.tools import calls_of, steps_of, waiting_run
-from tests.integration.tenancy.aims import Aim, Operation, smallest, with_id
+from tests.integration.tenancy.aims import DOCUMENT, Aim, Operation, smallest, with_id
 
 TOOL = {"type": "function", "function": {"name": "get_price", "parameters": {"type": "object", "properties": {}}}}
 # Of one moment, whoever asks: when a key was last used, and when the audit was sealed.
@@ -68,11 +69,11 @@ class Asked(NamedTuple):
     statements: list[str]
 
 
-async def new_tenant(admin: Any, client: Any, word: str) -> Tenant:
+async def new_tenant(admin: Caller, word: str) -> Tenant:
     """Make a project, a key, and one thing of each kind: a run that waits for outputs, and a thread that is free."""
     project = await post(admin, "/admin/projects", {"name": word})
     key = await post(admin, "/admin/keys", {"name": word, "project_id": project["id"]})
-    api = Caller(client, key["key"])
+    api = Caller(admin.client, key["key"])
     assistant = await new_assistant(api, name=word, tools=[TOOL], metadata={"of": word})
     thread = await new_thread(api, f"What is the price of ACME? ({word})", metadata={"of": word})
     run = await waiting_run(api, thread, assistant, metadata={"of": word})
@@ -81,8 +82,19 @@ async def new_tenant(admin: Any, client: Any, word: str) -> Tenant:
     await completed_run(api, idle, plain)
     message = (await get(api, f"/v1/threads/{thread}/messages"))["data"][0]["id"]
     ids = {"assistant_id": assistant, "thread_id": thread, "message_id": message, "run_id": run["id"]}
+    if "/v1/chat/completions/{completion_id}" in DOCUMENT["paths"]:
+        ids |= {"completion_id": await kept_completion(api, word)}
     ids |= {"step_id": (await steps_of(api, run))[0]["id"], "tool_call_id": calls_of(run)[0]["id"]}
     return Tenant(api, ids | {"key_id": key["id"], "project_id": project["id"], "object_id": thread}, idle, word)
+
+
+async def kept_completion(api: Caller, word: str) -> str:
+    """Make a chat completion that is kept; return its id once it is there."""
+    made = await post(api, "/v1/chat/completions", TAKEN | {"store": True, "metadata": {"of": word}})
+    async with asyncio.timeout(WAIT_S):
+        while (await api.get(f"/v1/chat/completions/{made['id']}")).status_code != 200:
+            await asyncio.sleep(LOOK_AGAIN_S)
+    return str(made["id"])
 
 
 def unknown(ids: dict[str, str]) -> dict[str, str]:
