@@ -16,7 +16,6 @@ from app.db.locks import release_chats
 from app.engine.events import MessageCut
 from app.engine.prompt import Conversation, Frame, Prompt, Prompter, Room, Upstream
 from app.errors import ApiError
-from app.inference.failures import PromptTooLong
 from app.kit.caller import Caller
 from app.kit.clock import Clock
 from app.kit.ids import new_completion_id
@@ -49,15 +48,12 @@ class ChatTurn:
     async def shrink(self) -> bool:
         """Make `messages` fewer, since the server found them too long; False when they cannot be.
 
-        Raises ModelFailure when the tokenizer cannot be reached.
+        Raises ModelFailure, as `ChatMemory.begin` does.
         """
         self._refused += 1
         if not self._can_shrink or self._refused >= PROMPT_TRIES:
             return False
-        try:
-            prompt = await self._fit(self._refused)
-        except PromptTooLong:
-            return False
+        prompt = await self._fit(self._refused)
         self.messages, self._can_shrink = prompt.messages, prompt.can_shrink
         return True
 
