@@ -105,6 +105,13 @@ class Connection(HttpToolsProtocol):
         if len(self.url) > URI_LIMIT_BYTES:
             self._stop_parsing(UriTooLong(f"URI too long. Expected at most {URI_LIMIT_BYTES} bytes."))
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header. What follows a body in chunks is dropped: it would pass for headers, which a proxy has set or
+        checked, and it has no end.
+        """
+        if not self._is_head_over:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """Start to answer, unless the head is too large."""
         if len(self.headers) > HEADERS_LIMIT:

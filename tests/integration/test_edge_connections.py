@@ -81,6 +81,15 @@ def test_a_body_a_byte_at_a_time_is_cut_off(edge: str) -> None:
     assert CLIENT_TIMEOUT_S * 0.9 < took < CLIENT_TIMEOUT_S + SLACK_S
 
 
+def test_what_follows_a_body_is_no_header(edge: str) -> None:
+    sent = request("POST", "/v1/threads", "Transfer-Encoding: chunked") + b"2\r\n{}\r\n0\r\n"
+    named = f"Authorization: Bearer {API_KEY}\r\n".encode()
+    keyless = b"".join(line for line in sent.splitlines(keepends=True) if not line.startswith(b"Authorization"))
+    assert keyless != sent
+    assert exchange(edge, sent + named + b"\r\n").status == 200
+    assert exchange(edge, keyless + named + b"\r\n").status == 401
+
+
 def test_who_says_nothing_at_all_is_cut_off(edge: str) -> None:
     with wire(edge) as client:
         assert client.cut_off_after() < CLIENT_TIMEOUT_S + SLACK_S
