@@ -13,7 +13,7 @@ from sqlalchemy import Engine, event, select
 
 from app.db.database import Database, ReadTx
 from app.db.tables import Base
-from tests.fixtures.calls import LOOK_AGAIN_S, WAIT_S, Json, completed_run, get, new_assistant, new_thread, post
+from tests.fixtures.calls import LOOK_AGAIN_S, Json, completed_run, get, new_assistant, new_thread, post
 from tests.fixtures.servers import MODEL
 from tests.fixtures.tools import calls_of, steps_of, waiting_run
 from tests.integration.tenancy.aims import DOCUMENT, Aim, Operation, smallest, with_id
@@ -21,6 +21,7 @@ from tests.integration.tenancy.aims import DOCUMENT, Aim, Operation, smallest, w
 TOOL = {"type": "function", "function": {"name": "get_price", "parameters": {"type": "object", "properties": {}}}}
 # Of one moment, whoever asks: when a key was last used, and when the audit was sealed.
 OF_THE_MOMENT = {("api_keys", "last_used_at"), ("audit", "position"), ("audit", "hash")}
+LOOKS = 400
 # What a body needs to be taken, where its schema says less than what reads it.
 TAKEN: Json = {"model": MODEL, "messages": [{"role": "user", "content": "x"}]}
 HEADERS_OF_THE_MOMENT = ("x-request-id", "openai-processing-ms", "date")
@@ -91,10 +92,13 @@ async def new_tenant(admin: Caller, word: str) -> Tenant:
 async def kept_completion(api: Caller, word: str) -> str:
     """Make a chat completion that is kept; return its id once it is there."""
     made = await post(api, "/v1/chat/completions", TAKEN | {"store": True, "metadata": {"of": word}})
-    async with asyncio.timeout(WAIT_S):
-        while (await api.get(f"/v1/chat/completions/{made['id']}")).status_code != 200:
-            await asyncio.sleep(LOOK_AGAIN_S)
-    return str(made["id"])
+    for _ in range(LOOKS):
+        if (await api.get(f"/v1/chat/completions/{made['id']}")).status_code == 200:
+            return str(made["id"])
+        await asyncio.sleep(LOOK_AGAIN_S)
+    raise AssertionError(
+        f"a chat completion was to be kept, and {made['id']}, which it was answered with, is not there"
+    )
 
 
 def unknown(ids: dict[str, str]) -> dict[str, str]:
