@@ -138,9 +138,8 @@ class Catalog:
         for server in self._servers:
             for model in server.serves:
                 served.setdefault(model.id, model)
-        away = [server.failure for server in self._servers if not server.has_told]
-        if away and not served:
-            raise Unavailable(away[0].message, retry_after_s=RETRY_AFTER_S)
+        if not served:
+            self._require_all_told()
         targets = {name: model for server in self._servers for name, model in server.names.items()}
         for alias, target in self.aliases.items():
             if target in targets:
@@ -148,11 +147,17 @@ class Catalog:
         return Models(data=[_shown(name, model) for name, model in served.items()])
 
     async def find(self, name: str) -> Model:
-        """Return one model. Raises NotFound."""
+        """Return one model. Raises NotFound, and Unavailable while a server that may serve it has told nothing yet."""
         for model in (await self.listing()).data:
             if model.id == name:
                 return model
+        self._require_all_told()
         raise NotFound(f"The model '{name}' does not exist", param="model", code="model_not_found")
+
+    def _require_all_told(self) -> None:
+        for server in self._servers:
+            if not server.has_told:
+                raise Unavailable(server.failure.message, retry_after_s=RETRY_AFTER_S)
 
     async def availability(self) -> Availability:
         """Tell how the model servers are. One that only stands in for others may be away; it is named all the same."""

@@ -116,6 +116,19 @@ async def test_a_list_that_cannot_be_had_is_503() -> None:
         await (await catalog_of(server_of(failing()))).listing()
 
 
+async def test_the_models_of_the_others_are_listed_while_one_server_was_never_reached() -> None:
+    listing = failing()
+    silent = server_of(listing, "silent")
+    catalog = await catalog_of(server_of(Listing(LLAMA)), silent)
+    assert [found.id for found in (await catalog.listing()).data] == [LLAMA.id]
+    with pytest.raises(Unavailable, match="cannot be reached"):  # it may be that server's
+        await catalog.find("nope")
+    listing.failure = None
+    await silent.probe()
+    with pytest.raises(NotFound):
+        await catalog.find("nope")
+
+
 async def test_names_that_the_operator_gave_are_listed_before_the_server_was_reached() -> None:
     catalog = await catalog_of(server_of(failing(), models=("llama",)), aliases={"gpt-4o": "llama"})
     assert [found.id for found in (await catalog.listing()).data] == ["llama", "gpt-4o"]

@@ -164,6 +164,12 @@ async def test_each_server_is_tried_once_for_a_request() -> None:
     assert tried == ["a", "b", "c"]
 
 
+async def test_a_server_that_was_tried_is_not_tried_again_even_if_it_came_back_meanwhile() -> None:
+    catalog = await catalog_of(server_of(Listing(LLAMA)), server_of(Listing(SMALL), "cpu", **CPU))
+    assert catalog.route("llama", tried=["main"]).upstream == "cpu"
+    assert refusal(catalog, "llama", tried=["main", "cpu"]).status == 503
+
+
 async def test_a_failure_after_the_answer_began_is_not_asked_for_again() -> None:
     main, cpu = server_of(Listing(LLAMA)), server_of(Listing(SMALL), "cpu", **CPU)
     catalog = await catalog_of(main, cpu)

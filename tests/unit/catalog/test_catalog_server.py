@@ -122,6 +122,7 @@ async def test_the_prober_finds_it_down_without_a_request_and_brings_it_back() -
 async def test_a_failed_request_has_it_asked_again_soon_and_not_only_when_its_turn_comes() -> None:
     server = server_of(Listing(LLAMA), pace=Pace(up_s=3600, away_s=0.01))
     async with watched(server):
+        await asyncio.sleep(0.05)  # until nothing but the slow pace is waited for
         server.failed(AWAY)
         assert server.state == "down"
         await becomes(server, "up")
