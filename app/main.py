@@ -47,6 +47,8 @@ from app.messages.service import MessageService
 from app.runs.controller import RunsController
 from app.runs.service import RunService
 from app.settings import Settings
+from app.stored.controller import StoredCompletionsController
+from app.stored.service import StoredCompletions
 from app.threads.controller import ThreadsController
 from app.threads.service import ThreadService
 from app.usage.controller import AdminUsageController, UsageController
@@ -62,8 +64,13 @@ from app.web.errors import EXCEPTION_HANDLERS
 from app.web.openapi import OpenApiController
 from app.web.options import Options, allowed_methods
 from app.web.pages.controller import PagesController
-from app.web.queries import after_event, metadata_filter, page_query, project_filter
+from app.web.queries import after_event, ascending_page, metadata_filter, page_query, project_filter
 from app.web.rate_limit import RateLimit
+
+
+class ChatRooms(ChatController, StoredCompletionsController):
+    """Two rooms behind one path: the framework answers OPTIONS for one controller of a path only."""
+
 
 CONTROLLERS = (
     AssistantsController,
@@ -71,7 +78,7 @@ CONTROLLERS = (
     MessagesController,
     RunsController,
     ModelsController,
-    ChatController,
+    ChatRooms,
     ProjectsController,
     KeysController,
     AuditController,
@@ -101,6 +108,7 @@ class Parts:
     keys: KeyService
     assistants: AssistantService
     chat: ChatService
+    stored: StoredCompletions
     threads: ThreadService
     messages: MessageService
     runs: RunService
@@ -132,6 +140,7 @@ def create_framework_app(settings: Settings, parts: Parts) -> Litestar:
         "usage",
         "catalog",
         "chat",
+        "stored",
         "health",
         "projects",
         "keys",
@@ -151,6 +160,7 @@ def create_framework_app(settings: Settings, parts: Parts) -> Litestar:
             "caller": Provide(_caller, sync_to_thread=False),
             "allowance": Provide(_allowance, sync_to_thread=False),
             "page_query": Provide(page_query, sync_to_thread=False),
+            "ascending_page": Provide(ascending_page, sync_to_thread=False),
             "after_event": Provide(after_event, sync_to_thread=False),
             "metadata_filter": Provide(metadata_filter, sync_to_thread=False),
             "project_filter": Provide(project_filter, sync_to_thread=False),
@@ -225,6 +235,7 @@ def build(settings: Settings, parts: Parts, clock: Clock, database: Database) ->
     """Put the services together over what is open."""
     journal = Journal(database)
     parts.database = database
+    parts.stored = StoredCompletions(database, clock, parts.catalog.aliases)
     parts.chat = ChatService(parts.catalog)
     parts.projects, parts.keys = parts.admission.projects, parts.admission.keys
     parts.health = HealthService(database, parts.catalog)

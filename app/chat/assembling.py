@@ -40,7 +40,10 @@ class Assembling:
         _number(self._choices, chunk.get("choices") or [])
 
     def completion(self) -> Json | None:
-        """Return the `chat.completion`; None while a choice has no finish reason, and if there is no choice."""
+        """Return the `chat.completion`; None while a choice that began has not ended, and if none began.
+
+        That more choices were to come only the end of the stream can rule out.
+        """
         if not self._choices or any(choice.get("finish_reason") is None for choice in self._choices.values()):
             return None
         choices = [_choice(number, self._choices[number]) for number in sorted(self._choices)]

@@ -20,11 +20,13 @@ def read_page(
     keys: Sequence[str],
     query: PageQuery,
     render: Callable[[Row[Any]], T],
+    *,
+    shown: Sequence[ColumnElement[Any]] | None = None,
 ) -> Page[T]:
     """Read one page of the rows in `scope`, ordered by the columns `keys`, whose last makes them unique.
 
     Cursors are ids of rows in the same scope; one that is not there is a 400. The cost is that of the page,
-    whatever the length of the list.
+    whatever the length of the list. `shown` are the columns that are read, if not all.
     """
     columns = tuple_(*(table.c[key] for key in keys))
     conditions = [scope]
@@ -36,7 +38,7 @@ def read_page(
     backwards = query.before is not None and query.after is None
     ascending = (query.order == "asc") != backwards
     order = [table.c[key].asc() if ascending else table.c[key].desc() for key in keys]
-    rows = tx.all(select(table).where(and_(*conditions)).order_by(*order).limit(query.limit + 1))
+    rows = tx.all(select(*(shown or table.c)).where(and_(*conditions)).order_by(*order).limit(query.limit + 1))
     items = [render(row) for row in rows[: query.limit]]
     if backwards:
         items.reverse()
@@ -48,12 +50,14 @@ def _cursor_values(
 ) -> Sequence[Any]:
     row = tx.first(select(*(table.c[key] for key in keys)).where(table.c.id == cursor, scope))
     if row is None:
-        raise InvalidRequest(
-            f"Invalid '{name}': no object with id '{cursor}' found in this list.",
-            param=name,
-            code="invalid_value",
-        )
+        raise wrong_cursor(name, cursor)
     return tuple(row)
+
+
+def wrong_cursor(name: str, cursor: str) -> InvalidRequest:
+    """Return the refusal of a cursor that is not in its list."""
+    text = f"Invalid '{name}': no object with id '{cursor}' found in this list."
+    return InvalidRequest(text, param=name, code="invalid_value")
 
 
 def has_pair(documents: ColumnElement[str], key: str, value: str) -> ColumnElement[bool]:

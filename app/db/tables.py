@@ -234,6 +234,28 @@ class RunEventsRow(Base):
     __table_args__ = (Index("ix_run_events_written", "written_at"),)
 
 
+class ChatCompletionRow(Base):
+    """A chat completion that a client asked to store. `model` is the served model, whatever alias led to it.
+
+    Its input comes last, so that a list of completions leaves it unread.
+    """
+
+    __tablename__ = "chat_completions"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(Id)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    model: Mapped[str] = mapped_column(Text)
+    metadata_: Mapped[str] = mapped_column("metadata", Json)
+    completion: Mapped[str] = mapped_column(Json)
+    messages: Mapped[str] = mapped_column(Json)
+
+    __table_args__ = (
+        Index("ix_chat_completions_created", "project_id", "created_at", "id"),
+        Index("ix_chat_completions_model", "project_id", "model", "created_at", "id"),
+    )
+
+
 class UsageRow(Base):
     """What a key used in a project on a day (UTC). Ids begin with the day, so they sort by it."""
 

@@ -9,6 +9,7 @@ from litestar.response import Stream
 
 from app.kit.ids import ID_PREFIXES, id_pattern
 from app.kit.pages import DEFAULT_LIMIT, MAX_LIMIT
+from app.kit.wire import STORABLE
 from app.web.auth import is_open
 from app.web.openapi_links import path_names
 
@@ -68,6 +69,9 @@ PAGE = (
     ("after", CURSOR, "Only objects after the one with this id, in the list's order."),
     ("before", CURSOR, "Only objects before the one with this id, in the list's order."),
 )
+_UP = {"type": "string", "enum": ["asc", "desc"], "default": "asc"}
+ASCENDING_PAGE = (PAGE[0], ("order", _UP, PAGE[1][2]), PAGE[2])
+MODEL = (("model", {"type": "string", "pattern": STORABLE}, "Only what this model answered."),)
 RUN_ID = (("run_id", {"type": "string", "pattern": f"^({id_pattern('run')[1:-1]})?$"}, "Only what this run made."),)
 EVENT_NUMBER = {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}
 AFTER_EVENT = (("after", EVENT_NUMBER, "Only events after the one with this number."),)
@@ -107,6 +111,8 @@ RECORDS = (
 # What a handler asks for, and the query parameters that it is made from.
 QUERIES = {
     "page_query": PAGE,
+    "ascending_page": ASCENDING_PAGE,
+    "model": MODEL,
     "after_event": AFTER_EVENT,
     "metadata_filter": METADATA,
     "project_filter": PROJECT_ID,

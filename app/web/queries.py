@@ -7,8 +7,9 @@ from litestar import Request
 
 from app.errors import InvalidRequest
 from app.kit.pages import DEFAULT_LIMIT, MAX_LIMIT, Order, PageQuery
+from app.kit.wire import STORABLE
 
-IdPrefix = Literal["asst", "thread", "msg", "run", "step", "proj", "key"]
+IdPrefix = Literal["asst", "thread", "msg", "run", "step", "proj", "key", "chatcmpl"]
 
 # Whatever else it were, no row has it, and PostgreSQL refuses to look for some of it (U+0000).
 _ID = re.compile(r"[A-Za-z0-9_-]+")
@@ -37,6 +38,14 @@ def _require_plain(param: str, value: str) -> str:
     return value
 
 
+def require_storable(param: str, value: str) -> str:
+    """Return a text that a column can hold: PostgreSQL even refuses to look for another. Raises InvalidRequest."""
+    if not re.fullmatch(STORABLE, value):
+        text = f"string does not match pattern. Expected a string that matches the pattern '{STORABLE}'."
+        raise InvalidRequest(f"Invalid '{param}': {text}", param=param, code="invalid_value")
+    return value
+
+
 def page_query(request: Request[Any, Any, Any]) -> PageQuery:
     """Read `limit`, `order`, `after` and `before`. Raises InvalidRequest."""
     params = request.query_params
@@ -45,6 +54,16 @@ def page_query(request: Request[Any, Any, Any]) -> PageQuery:
         order=_order(params.get("order")),
         after=_cursor("after", params.get("after")),
         before=_cursor("before", params.get("before")),
+    )
+
+
+def ascending_page(request: Request[Any, Any, Any]) -> PageQuery:
+    """Read `limit`, `order` and `after` of a list that is ascending by itself and cannot be read backwards."""
+    params = request.query_params
+    return PageQuery(
+        limit=_limit(params.get("limit")),
+        order=_order(params.get("order") or "asc"),
+        after=_cursor("after", params.get("after")),
     )
 
 

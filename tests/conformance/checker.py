@@ -136,10 +136,10 @@ class Checker:
             schema = operation.schema(answer.status, JSON)
             if schema:
                 _demand(answer.label, reason(self.spec.errors(schema, payload)))
-            rule = ANSWERS.get(schema or "")
+            rule = ANSWERS.get(operation.key) or ANSWERS.get(schema or "")
             if rule:
                 self._hold_to(answer.label, rule.table, payload)
-                _demand(answer.label, page_fault(payload, match.query) if rule.is_page else None)
+                _demand(answer.label, page_fault(payload, match.query, rule.order) if rule.is_page else None)
                 _check_ids(answer.label, match, rule, payload)
         self.seen.add(operation.key)
 

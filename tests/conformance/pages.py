@@ -6,19 +6,19 @@ from typing import Any
 DEFAULT_LIMIT = 20
 
 
-def page_fault(page: Mapping[str, Any], query: Mapping[str, Sequence[str]]) -> str | None:
-    """Say what is wrong with a page of the Assistants surface; None where nothing is."""
+def page_fault(page: Mapping[str, Any], query: Mapping[str, Sequence[str]], order: str = "desc") -> str | None:
+    """Say what is wrong with a page, `order` being its order unless asked otherwise; None where nothing is."""
     data = page["data"]
     ends = (data[0]["id"], data[-1]["id"]) if data else ("", "")
     if (page["first_id"], page["last_id"]) != ends:
         return f"$.first_id, $.last_id: {page['first_id']!r}, {page['last_id']!r} instead of {ends}"
     limit = query.get("limit", [str(DEFAULT_LIMIT)])[-1]
-    order = query.get("order", ["desc"])[-1]
+    order = query.get("order", [order])[-1]
     if not limit.isdecimal() or order not in ("asc", "desc"):
         return f"$: a page for limit {limit!r} and order {order!r}"
     if len(data) > int(limit):
         return f"$.data: {len(data)} objects where the limit is {limit}"
-    times = [item["created_at"] for item in data]
+    times = [item.get("created_at", item.get("created", 0)) for item in data]
     if times != sorted(times, reverse=order == "desc"):
-        return f"$.data: created_at is not in {order}ending order: {times}"
+        return f"$.data: time of creation is not in {order}ending order: {times}"
     return None

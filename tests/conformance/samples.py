@@ -24,6 +24,7 @@ def some_id(prefix: str, number: int = 1) -> str:
 
 ASSISTANT_ID, THREAD_ID, RUN_ID = some_id("asst"), some_id("thread"), some_id("run")
 MESSAGE_ID, STEP_ID = some_id("msg"), some_id("step")
+COMPLETION_ID = "chatcmpl-000000000000000000000001"
 
 
 def assistant() -> Object:
@@ -95,6 +96,23 @@ def step(status: str = "completed") -> Object:
         "completed_at": NOW + 2 if completed else None,
         "usage": usage() if completed else None,
     }
+
+
+def stored() -> Object:
+    """Make a stored chat completion."""
+    message = {"role": "assistant", "content": "Hello world", "refusal": None}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+    names = "tool_choice seed top_p temperature presence_penalty frequency_penalty input_user tools response_format"
+    return {
+        **{"id": COMPLETION_ID, "object": "chat.completion", "created": NOW, "model": "llama", "choices": [choice]},
+        **{"metadata": {"a": "b"}, "request_id": "req_1", **dict.fromkeys(names.split())},
+    }
+
+
+def stored_message() -> Object:
+    """Make a message that a stored chat completion answers."""
+    told = {"id": f"{COMPLETION_ID}-0", "role": "user", "content": "Hello", "refusal": None}
+    return {**told, "name": None, "content_parts": None}
 
 
 def page(*items: Object) -> Object:

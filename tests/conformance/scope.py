@@ -28,6 +28,11 @@ IN_SCOPE = (
     "POST /threads/{thread_id}/runs/{run_id}/submit_tool_outputs",
     "GET /threads/{thread_id}/runs/{run_id}/steps",
     "GET /threads/{thread_id}/runs/{run_id}/steps/{step_id}",
+    "GET /chat/completions",
+    "GET /chat/completions/{completion_id}",
+    "POST /chat/completions/{completion_id}",
+    "DELETE /chat/completions/{completion_id}",
+    "GET /chat/completions/{completion_id}/messages",
 )
 
 

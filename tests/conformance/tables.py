@@ -6,7 +6,7 @@ errors in envelope.py.
 
 from dataclasses import dataclass
 
-from .convert import Schema
+from .convert import NULL, Schema
 from .shapes import MAYBE_TIMESTAMP, METADATA, TIMESTAMP, id_of, shape, when
 
 # The path parameter that an object's own id, or a key of the same name, must repeat.
@@ -16,6 +16,8 @@ ID_PARAMS = {
     "thread.message": "message_id",
     "thread.run": "run_id",
     "thread.run.step": "step_id",
+    "chat.completion": "completion_id",
+    "chat.completion.message": "message_id",
 }
 USAGE_KEYS = ("prompt_tokens", "completion_tokens", "total_tokens")
 USAGE: Schema = {"type": ["object", "null"], "required": list(USAGE_KEYS)}
@@ -149,13 +151,31 @@ OBJECTS = {
 }
 
 
-def page_of(kind: str) -> Schema:
+COMPLETION_ID: Schema = {"type": "string", "pattern": "^chatcmpl-[A-Za-z0-9_-]+$"}
+STORED = shape(
+    "id object created model choices metadata request_id tool_choice seed top_p temperature presence_penalty "
+    "frequency_penalty input_user tools response_format",
+    {
+        "id": COMPLETION_ID,
+        "created": TIMESTAMP,
+        "metadata": {**METADATA, "type": "object"},
+        "request_id": {"type": "string"},
+    },
+)
+STORED_MESSAGE = shape(
+    "id role content refusal name content_parts",
+    {"id": {"type": "string", "pattern": "^chatcmpl-[A-Za-z0-9_-]+-[0-9]+$"}},
+    [{"anyOf": [{"properties": {key: NULL}} for key in ("content", "content_parts")]}],
+)
+
+
+def page_of(items: Schema) -> Schema:
     """Demand the list envelope around objects of one kind."""
     return shape(
         "object data first_id last_id has_more",
         {
             "object": {"const": "list"},
-            "data": {"type": "array", "items": OBJECTS[kind]},
+            "data": {"type": "array", "items": items},
             "has_more": {"type": "boolean"},
         },
     )
@@ -176,22 +196,32 @@ class AnswerRule:
     kind: str
     table: Schema
     is_page: bool = False
+    order: str = "desc"
 
 
 def _answer_rules(kind: str, schema: str, page: str | None, deletion: str | None) -> dict[str, AnswerRule]:
     rules = {schema: AnswerRule(kind, OBJECTS[kind])}
     if page:
-        rules[page] = AnswerRule(kind, page_of(kind), is_page=True)
+        rules[page] = AnswerRule(kind, page_of(OBJECTS[kind]), is_page=True)
     if deletion:
         rules[deletion] = AnswerRule(kind, deletion_of(kind))
     return rules
 
 
-# By the name of the official schema that the operation answers with.
+# By the operation, or else the name of the official schema that it answers with.
 ANSWERS = {
     **_answer_rules("assistant", "AssistantObject", "ListAssistantsResponse", "DeleteAssistantResponse"),
     **_answer_rules("thread", "ThreadObject", "ListThreadsResponse", "DeleteThreadResponse"),
     **_answer_rules("thread.message", "MessageObject", "ListMessagesResponse", "DeleteMessageResponse"),
     **_answer_rules("thread.run", "RunObject", "ListRunsResponse", None),
     **_answer_rules("thread.run.step", "RunStepObject", "ListRunStepsResponse", None),
+    "ChatCompletionList": AnswerRule("chat.completion", page_of(STORED), is_page=True, order="asc"),
+    "ChatCompletionMessageList": AnswerRule(
+        "chat.completion.message", page_of(STORED_MESSAGE), is_page=True, order="asc"
+    ),
+    "GET /chat/completions/{completion_id}": AnswerRule("chat.completion", STORED),
+    "POST /chat/completions/{completion_id}": AnswerRule("chat.completion", STORED),
+    "ChatCompletionDeleted": AnswerRule(
+        "chat.completion", shape("id", {"id": COMPLETION_ID, "deleted": {"const": True}})
+    ),
 }

@@ -4,9 +4,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from app.db.tables import AuditRow, table
 from tests.conformance.checker import Checker
+from tests.fakes.callers import CALLER
 from tests.fixtures.calls import get, new_assistant, new_thread, post
 from tests.fixtures.rooms import Served, served
 from tests.fixtures.tools import path_of, submit, waiting_run
@@ -67,6 +69,31 @@ async def test_every_change_is_recorded_under_the_request_that_made_it(served_al
     rows = await records(on)
     assert rows[-2].request_id == deleted.headers["x-request-id"]
     assert {(row.project_id, row.key_id, row.outcome) for row in rows} == {("proj_default", "key_bootstrap", "ok")}
+    assert SECRET not in repr(rows)
+
+
+async def test_what_happens_to_stored_completions_is_recorded(served_alone: Served) -> None:
+    on, api = served_alone, served_alone.client
+    message = {"role": "assistant", "content": SECRET}
+    choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
+    answer = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1_700_000_000, "model": SECRET}
+    asked = {"messages": [{"role": "user", "content": SECRET}], "metadata": {"note": SECRET}}
+    caller = replace(CALLER, request_id="req_of_the_chat")
+    kept = [await on.parts.stored.keep(caller, asked, {**answer, "choices": choices}) for _ in range(2)]
+    await post(api, f"/v1/chat/completions/{kept[0]}", {"metadata": {"a": SECRET}})
+    await api.post("/v1/chat/completions/chatcmpl-2", json={"metadata": {"a": SECRET}})
+    await get(api, f"/v1/chat/completions/{kept[0]}/messages")
+    deleted = await api.delete(f"/v1/chat/completions/{kept[1]}")
+    await api.delete(f"/v1/chat/completions/{kept[1]}")
+    assert await done(on) == [
+        ("chat_completion.create", "chatcmpl-1"),
+        ("chat_completion.create", kept[1]),
+        ("chat_completion.update", "chatcmpl-1"),
+        ("chat_completion.delete", kept[1]),
+    ]
+    rows = await records(on)
+    assert rows[0].request_id == "req_of_the_chat"
+    assert rows[-1].request_id == deleted.headers["x-request-id"]
     assert SECRET not in repr(rows)
 
 

@@ -21,6 +21,7 @@ PREFIXES = {
     "step_id": "step",
     "key_id": "key",
     "project_id": "proj",
+    "completion_id": "chatcmpl",
 }
 NOUNS = {
     "assistant_id": "assistant",
@@ -30,12 +31,16 @@ NOUNS = {
     "step_id": "run step",
     "key_id": "API key",
     "project_id": "project",
+    "completion_id": "chat completion",
 }
 NOT_JSON = (
     "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP "
     "library correctly. The API expects a JSON payload, but what was sent was not valid JSON.)"
 )
-REQUIRED = {"name": "x", "role": "user", "content": "x", "tool_outputs": [{"tool_call_id": "call_1", "output": "x"}]}
+REQUIRED = {
+    **{"name": "x", "role": "user", "content": "x", "tool_outputs": [{"tool_call_id": "call_1", "output": "x"}]},
+    "metadata": {},
+}
 
 BODIES = [route for route in GUARDED if route.body is not None]
 LABELLED = [route for route in BODIES if "metadata" in route.body.__struct_fields__]  # type: ignore[union-attr]
@@ -56,7 +61,8 @@ async def known(shared_api: Any) -> dict[str, str]:
     step = (await get(shared_api, f"/v1/threads/{thread}/runs/{run['id']}/steps"))["data"][0]["id"]
     ids = {"assistant_id": assistant, "thread_id": thread, "run_id": run["id"], "message_id": message}
     key = (await post(shared_api, "/admin/keys", {"name": "x"}))["id"]
-    return {**ids, "step_id": step, "key_id": key, "model": "sovereign-standin", "project_id": "proj_default"}
+    ids |= {"step_id": step, "key_id": key, "model": "sovereign-standin", "project_id": "proj_default"}
+    return ids | {"completion_id": "chatcmpl-1"}  # nobody's: what is refused here is so before it is looked for
 
 
 def minimal_body(route: Route) -> dict[str, Any] | None:

@@ -225,6 +225,8 @@ async def test_real_answers_are_as_the_document_says(document: Document, shared_
     ids = {"assistant_id": assistant, "thread_id": thread, "run_id": run["id"], "step_id": step, "message_id": message}
     ids |= {"key_id": key, "project_id": "proj_default"}
     for route in (route for route in ROUTES if route.method == "GET" and not route.path.endswith("/events")):
+        if "completion_id" in route.ids:
+            continue  # stored completions are held to the document where they are made: test_stored_completions.py
         answer = await get(shared_api, route.path.format(**ids, model="sovereign-standin"))
         schema = answer_schema(operation_of(document, route), 200)
         assert faults_of(document, schema, answer) == [], route

@@ -8,6 +8,8 @@ PROJECT = "proj_default"
 TRUNCATION = '{"type":"auto","last_messages":null}'
 DETAILS = '{"type":"message_creation","message_creation":{"message_id":"msg_1"}}'
 CALLS = '{"type":"tool_calls","tool_calls":[]}'
+COMPLETION = '{"object":"chat.completion","created":1700000000,"model":"any","choices":[]}'
+INPUT = '[{"role":"user","content":"and gold?"}]'
 CONTENT = '[{"type":"text","text":{"value":"gold rose on a weaker dollar","annotations":[]}}]'
 
 # `numbers` is the table of 1 to :count; an id is its prefix and 24 digits.
@@ -46,6 +48,11 @@ _KEYS = f"""
     {_NUMBERS} SELECT 'key_' || {_SUFFIX}, 'proj_' || {_SUFFIX}, 'any', '["chat"]', '{{}}', 0, '00',
                       1700000000 + n / 10, 1700000000000 + n / 10 * 1000
                FROM numbers
+"""
+_COMPLETIONS = f"""
+    INSERT INTO chat_completions (id, project_id, created_at, model, metadata, completion, messages)
+    {_NUMBERS} SELECT 'chatcmpl_' || {_SUFFIX}, 'proj_default', 1700000000 + n / 10,
+                      'model-' || CAST(n % 50 / 2 AS TEXT), '{{}}', :completion, :messages FROM numbers
 """
 _RUNS = f"""
     INSERT INTO runs (id, project_id, thread_id, assistant_id, status, fence, created_at, expires_at, ended_at, model,
@@ -108,6 +115,11 @@ def fill_keys(tx: WriteTx, count: int) -> None:
 def fill_assistants(tx: WriteTx, count: int) -> None:
     """Add assistants 1 to `count`."""
     tx.run(text(_ASSISTANTS), {"count": count})
+
+
+def fill_completions(tx: WriteTx, count: int) -> None:
+    """Add stored chat completions 1 to `count`, of 25 models in turn."""
+    tx.run(text(_COMPLETIONS), {"count": count, "completion": COMPLETION, "messages": INPUT})
 
 
 def fill_runs(tx: WriteTx, count: int) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import Engine, Table, text
 
 from app.assistants.repository import AssistantReader
@@ -17,12 +18,14 @@ from app.db.tables import ThreadRow, table
 from app.engine.journal import _events_after
 from app.engine.pruning import prune
 from app.keys.repository import KeyReader
-from app.kit.pages import PageQuery
+from app.kit.pages import Page, PageQuery
 from app.messages.repository import MessageReader, MessageWriter, newest
 from app.messages.schemas import CreateMessage
 from app.runs.columns import input_of
 from app.runs.repository import RunReader, RunWriter, overdue, unended
 from app.runs.schemas import CreateRun
+from app.stored.repository import CompletionReader, CompletionWriter
+from app.stored.schemas import Document
 from app.threads.repository import ThreadReader, ThreadWriter
 from tests.fakes.callers import CALLER
 from tests.fixtures.databases import create_postgres_database
@@ -41,6 +44,7 @@ CONVERSATION_TIMEOUT_S = 30
 MIDDLE, LATER = suffix(ROWS // 2), suffix(ROWS // 2 + 50)
 NOW = 1_700_000_000
 AGAIN = {"role": "user", "content": "weather in Rome"}
+OF_MIDDLE = f"model-{ROWS // 2 % 50 // 2}"
 Work = Callable[[WriteTx], object]
 
 
@@ -63,6 +67,7 @@ async def full_store(
             filling.fill_assistants,
             filling.fill_runs,
             filling.fill_keys,
+            filling.fill_completions,
         ):
             await database.write(partial(fill, count=ROWS))
         await database.write(filling.fill_other_messages)
@@ -108,6 +113,19 @@ def run_messages(tx: WriteTx) -> None:
     for order in ("asc", "desc"):
         query = PageQuery(order=order)
         assert len(MessageReader(tx, PROJECT).page(THREAD, "run_4000", query).data) == 2
+
+
+def completions_of(model: str | None, tx: WriteTx, query: PageQuery) -> Page[Document]:
+    """List completions, without the cursor that their lists do not take."""
+    return CompletionReader(tx, PROJECT).page(replace(query, before=None), model, {})
+
+
+def use_completion(tx: WriteTx) -> None:
+    writer = CompletionWriter(tx, CALLER)
+    made = f"chatcmpl_{MIDDLE}"
+    assert writer.messages(made, PageQuery()).data
+    assert writer.set_metadata(made, {"a": "b"}, NOW).id == made
+    writer.delete(made, NOW)
 
 
 WORKS: dict[str, tuple[Work, set[str]]] = {
@@ -161,6 +179,19 @@ WORKS: dict[str, tuple[Work, set[str]]] = {
         lambda tx: KeyReader(tx).changed_since(NOW + 990),
         {"ix_api_keys_changed", "ix_projects_changed"},
     ),
+    "pages of stored completions": (
+        partial(each_page, partial(completions_of, None), "chatcmpl"),
+        {"chat_completions.id", "ix_chat_completions_created"},
+    ),
+    "pages of a model's completions": (
+        partial(each_page, partial(completions_of, OF_MIDDLE), "chatcmpl"),
+        {"chat_completions.id", "ix_chat_completions_model"},
+    ),
+    "completions with metadata": (
+        lambda tx: CompletionReader(tx, PROJECT).page(PageQuery(), None, {"a": "b"}),
+        {"ix_chat_completions_created"},
+    ),
+    "a stored completion": (use_completion, {"chat_completions.id"}),
     "deletion of a thread": (lambda tx: ThreadWriter(tx, CALLER).delete(THREAD, NOW), {"threads.id"}),
 }
 

@@ -9,11 +9,21 @@ import pytest
 from tests.conformance import samples
 from tests.conformance.checker import Checker
 from tests.conformance.extensions import RUN_EVENTS, USAGE
-from tests.conformance.samples import ASSISTANT_ID, MESSAGE_ID, RUN_ID, STEP_ID, THREAD_ID, Object, some_id
+from tests.conformance.samples import (
+    ASSISTANT_ID,
+    COMPLETION_ID,
+    MESSAGE_ID,
+    RUN_ID,
+    STEP_ID,
+    THREAD_ID,
+    Object,
+    some_id,
+)
 from tests.conformance.scope import IN_SCOPE, unseen
 
 THREAD = f"/v1/threads/{THREAD_ID}"
 RUN = f"{THREAD}/runs/{RUN_ID}"
+STORED = f"/v1/chat/completions/{COMPLETION_ID}"
 GOOD: list[tuple[str, str, Object]] = [
     ("GET", "/v1/assistants", samples.page(samples.assistant())),
     ("POST", "/v1/assistants", samples.assistant()),
@@ -39,6 +49,11 @@ GOOD: list[tuple[str, str, Object]] = [
     ("POST", f"{RUN}/submit_tool_outputs", samples.run("queued")),
     ("GET", f"{RUN}/steps", samples.page(samples.step("in_progress"))),
     ("GET", f"{RUN}/steps/{STEP_ID}", samples.step()),
+    ("GET", "/v1/chat/completions", samples.page(samples.stored())),
+    ("GET", STORED, samples.stored()),
+    ("POST", STORED, samples.stored()),
+    ("DELETE", STORED, samples.deleted("chat.completion", COMPLETION_ID)),
+    ("GET", f"{STORED}/messages", samples.page(samples.stored_message())),
 ]
 
 
@@ -66,7 +81,7 @@ def test_good_answers_pass_and_make_every_operation_in_scope_seen(checker: Check
     stream = samples.body_of(samples.plain_stream())
     checker.check_response("GET", f"{RUN}/events", 200, samples.STREAM_HEADERS, stream)
     assert unseen(checker.seen) == []
-    assert (checker.answers, len(IN_SCOPE)) == (26, 23)
+    assert (checker.answers, len(IN_SCOPE)) == (31, 28)
 
 
 def test_extra_keys_are_allowed(checker: Checker) -> None:
@@ -110,6 +125,8 @@ def test_a_bad_run_is_caught_where_it_is_bad(checker: Checker, found: str, chang
     assert checker.seen == set()
 
 
+LATER = changed(samples.stored(), created=samples.NOW + 1)
+BOTH = changed(samples.stored_message(), content_parts=[{"type": "text", "text": "Hello"}])
 BAD: list[tuple[str, str, str, Object]] = [
     ("not be null when status is completed", "GET", RUN, changed(samples.run(), usage=None)),
     ("be null when status is completed", "GET", RUN, changed(samples.run(), expires_at=1)),
@@ -156,6 +173,12 @@ BAD: list[tuple[str, str, str, Object]] = [
         f"{RUN}/steps/{STEP_ID}",
         changed(samples.step(), type="tool_calls"),
     ),
+    ("of the path", "GET", STORED, changed(samples.stored(), id="chatcmpl-2")),
+    (r"\$.metadata: None", "GET", STORED, changed(samples.stored(), metadata=None)),
+    ("not in ascending order", "GET", "/v1/chat/completions", samples.page(LATER, samples.stored())),
+    (r"\$.deleted", "DELETE", STORED, {**samples.deleted("chat.completion", COMPLETION_ID), "deleted": False}),
+    (r"\$.data\[0\].role", "GET", f"{STORED}/messages", samples.page({**samples.stored_message(), "role": "me"})),
+    (r"\$.data\[0\].content: 'Hello' is not", "GET", f"{STORED}/messages", samples.page(BOTH)),
     ("no such operation", "PUT", "/v1/threads", samples.page()),
     (r"\$.data\[0\].object", "GET", "/v1/threads", samples.page(changed(samples.thread(), object="run"))),
     (r"\$.first_id: None", "GET", "/v1/threads", changed(samples.page(), first_id=None)),

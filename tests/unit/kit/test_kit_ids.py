@@ -1,5 +1,6 @@
 """Ids: prefix and 24 alphanumerics, sorted as they were made, never twice, whatever the clock and the threads do."""
 
+import re
 import string
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -7,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.kit.ids import SUFFIX_LENGTH, IdSource, new_id
+from app.kit.ids import SUFFIX_LENGTH, IdSource, new_completion_id, new_id
 
 
 class Clock:
@@ -69,3 +70,9 @@ def test_the_next_id_of_a_millisecond_cannot_be_guessed_from_the_last() -> None:
     made = [source.new("x") for _ in range(200)]
     steps = {int.from_bytes(b.encode()) - int.from_bytes(a.encode()) for a, b in pairwise(made)}
     assert len(steps) > 190
+
+
+def test_a_chat_completions_id_is_written_as_clients_know_it() -> None:
+    made = [new_completion_id() for _ in range(50)]
+    assert all(re.fullmatch(r"chatcmpl-[0-9A-Za-z]{24}", one) for one in made)
+    assert made == sorted(set(made))

@@ -8,7 +8,7 @@ from litestar.datastructures import MultiDict
 
 from app.errors import InvalidRequest
 from app.kit.pages import PageQuery
-from app.web.queries import page_query, require_id
+from app.web.queries import ascending_page, page_query, require_id, require_storable
 
 
 def read(*pairs: tuple[str, str]) -> PageQuery:
@@ -93,3 +93,20 @@ def test_an_id_of_another_kind_is_refused_in_the_originals_words(value: str) -> 
 def test_an_id_with_other_characters_is_refused(value: str) -> None:
     with pytest.raises(InvalidRequest, match="letters, numbers, underscores, or dashes"):
         require_id("thread_id", value, "thread")
+
+
+def test_some_lists_are_ascending_and_have_no_before() -> None:
+    def read_up(*pairs: tuple[str, str]) -> PageQuery:
+        request: Any = SimpleNamespace(query_params=MultiDict(list(pairs)))
+        return ascending_page(request)
+
+    assert read_up() == PageQuery(limit=20, order="asc")
+    pairs = (("limit", "7"), ("order", "desc"), ("after", "chatcmpl-1"), ("before", "chatcmpl-2"))
+    assert read_up(*pairs) == PageQuery(limit=7, order="desc", after="chatcmpl-1")
+
+
+def test_a_text_with_a_zero_character_is_not_looked_for() -> None:
+    assert require_storable("model", "größe\n") == "größe\n"
+    for text in ("\0", "a\0", "a\n\0b"):
+        with pytest.raises(InvalidRequest):
+            require_storable("model", text)

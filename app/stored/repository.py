@@ -1,0 +1,107 @@
+"""Statements on stored chat completions."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Row, and_, bindparam, delete, select, text, update
+
+from app.audit.repository import record
+from app.db.database import ReadTx, WriteTx
+from app.db.repository import has_pair, read_page, wrong_cursor
+from app.db.tables import ChatCompletionRow, table
+from app.errors import NotFound
+from app.kit.caller import Caller
+from app.kit.ids import new_completion_id
+from app.kit.pages import Page, PageQuery, page_of
+from app.kit.wire import to_json
+from app.stored.schemas import Document, completion_of, messages_of
+
+COMPLETIONS = table(ChatCompletionRow)
+ORDER = ("created_at", "id")
+
+# A completion without its messages, and the other way round: either can be as large as a request.
+_SHOWN = [COMPLETIONS.c[name] for name in ("id", "metadata", "completion")]
+_INPUT = [COMPLETIONS.c[name] for name in ("id", "messages")]
+_THIS = and_(COMPLETIONS.c.id == bindparam("key"), COMPLETIONS.c.project_id == bindparam("project"))
+_FIND, _FIND_INPUT = select(*_SHOWN).where(_THIS), select(*_INPUT).where(_THIS)
+_NAMES = [column.name for column in COMPLETIONS.c]
+# Both engines take this text; SQLAlchemy would want one construct for each.
+_ADD = text(
+    f"INSERT INTO chat_completions ({', '.join(_NAMES)}) VALUES ({', '.join(f':{name}' for name in _NAMES)}) "  # noqa: S608
+    "ON CONFLICT (id) DO NOTHING"
+)
+_SET_METADATA = update(COMPLETIONS).where(_THIS).values(metadata=bindparam("pairs"))
+_DELETE = delete(COMPLETIONS).where(_THIS)
+
+
+class CompletionReader:
+    """Reads one project's stored completions."""
+
+    def __init__(self, tx: ReadTx, project_id: str) -> None:
+        self._tx = tx
+        self.project_id = project_id
+
+    def require(self, completion_id: str) -> Row[Any]:
+        """Return a completion's row, without its messages. Raises NotFound."""
+        return self._found(completion_id, self._tx.first(_FIND, self._key(completion_id)))
+
+    def page(self, query: PageQuery, model: str | None, metadata: Mapping[str, str]) -> Page[Document]:
+        """Return one page of completions, or of those of a model, or of those that have all of some metadata."""
+        scope = [COMPLETIONS.c.project_id == self.project_id]
+        scope += [has_pair(COMPLETIONS.c.metadata, key, value) for key, value in metadata.items()]
+        if model is not None:
+            scope.append(COMPLETIONS.c.model == model)
+        return read_page(self._tx, COMPLETIONS, and_(*scope), ORDER, query, completion_of, shown=_SHOWN)
+
+    def messages(self, completion_id: str, query: PageQuery) -> Page[Document]:
+        """Return one page of the messages that a completion answers. Raises NotFound."""
+        row = self._found(completion_id, self._tx.first(_FIND_INPUT, self._key(completion_id)))
+        messages = list(messages_of(row))
+        if query.order == "desc":
+            messages.reverse()
+        first = 0
+        if query.after is not None:
+            ids = [message.id for message in messages]
+            if query.after not in ids:
+                raise wrong_cursor("after", query.after)
+            first = ids.index(query.after) + 1
+        end = first + query.limit
+        return page_of(messages[first:end], has_more=len(messages) > end)
+
+    def _key(self, completion_id: str) -> dict[str, str]:
+        return {"key": completion_id, "project": self.project_id}
+
+    def _found(self, completion_id: str, row: Row[Any] | None) -> Row[Any]:
+        if row is None:
+            raise NotFound(f"No chat completion found with id '{completion_id}'.")
+        return row
+
+
+class CompletionWriter(CompletionReader):
+    """Reads and writes one project's stored completions."""
+
+    def __init__(self, tx: WriteTx, caller: Caller) -> None:
+        super().__init__(tx, caller.project_id)
+        self._write = tx
+        self._caller = caller
+
+    def add(self, columns: Mapping[str, Any], at: int) -> str:
+        """Insert a completion; return its id, which is a new one where that of the columns is taken."""
+        values = {**columns, "project_id": self.project_id}
+        if not self._write.run(_ADD, values):
+            values["id"] = new_completion_id()
+            self._write.run(_ADD, values)
+        record(self._write, self._caller, "chat_completion.create", values["id"], at)
+        return str(values["id"])
+
+    def set_metadata(self, completion_id: str, metadata: Mapping[str, str], at: int) -> Row[Any]:
+        """Replace a completion's metadata and return its row. Raises NotFound."""
+        if self._write.run(_SET_METADATA, {**self._key(completion_id), "pairs": to_json(metadata)}):
+            record(self._write, self._caller, "chat_completion.update", completion_id, at)
+        return self.require(completion_id)
+
+    def delete(self, completion_id: str, at: int) -> None:
+        """Delete a completion. Raises NotFound."""
+        if not self._write.run(_DELETE, self._key(completion_id)):
+            raise NotFound(f"No chat completion found with id '{completion_id}'.")
+        record(self._write, self._caller, "chat_completion.delete", completion_id, at)
