@@ -33,7 +33,7 @@ from app.messages.repository import MessageWriter
 from app.messages.schemas import CreateMessage
 from app.runs.columns import RunInput, run_columns
 from app.runs.rows import run_of, spec_of, step_of
-from app.runs.schemas import Run, RunStep, ToolOutput
+from app.runs.schemas import CreateRun, Run, RunOptions, RunStep, ToolOutput
 from app.threads.repository import ThreadReader
 
 RUNS, STEPS, THREADS = table(RunRow), table(StepRow), table(ThreadRow)
@@ -80,6 +80,15 @@ class RunReader:
             ThreadReader(self._tx, self.project_id).require(thread_id)
             raise NotFound(f"No run found with id '{run_id}'.")
         return row
+
+    def characters_told(self, options: RunOptions) -> int:
+        """Return how long instructions and tools of a run will be: its own, or its assistant's. Raises NotFound."""
+        told = [options.instructions or "", to_json(options.tools or [])]
+        if options.assistant_id is not None:
+            row = AssistantReader(self._tx, self.project_id).require(options.assistant_id)
+            told = [told[0] or row.instructions or "", row.tools if options.tools is None else told[1]]
+        more = options.additional_instructions if isinstance(options, CreateRun) else None
+        return sum(map(len, told)) + len(more or "")
 
     def page(self, thread_id: str, query: PageQuery) -> Page[Run]:
         """Return one page of a thread's runs. Raises NotFound."""

@@ -11,7 +11,7 @@ from msgspec import Struct, json
 from msgspec.structs import replace
 from sqlalchemy import Row
 
-from app.db.database import Database, WriteTx
+from app.db.database import Database, ReadTx, WriteTx
 from app.engine.bus import Topic
 from app.engine.events import OutputsSubmitted
 from app.engine.executor import Executor
@@ -149,10 +149,14 @@ class RunService:
             return 0
         tokens = len(json.encode(added)) // CHARACTERS_PER_TOKEN
         tokens += (body.max_completion_tokens if body is not None else None) or USUAL_ANSWER_TOKENS
-        if thread_id is not None:
-            project_id, count = caller.project_id, self._context_messages
-            tokens += await self._database.read(lambda tx: MessageReader(tx, project_id).weight(thread_id, count))
-        return tokens
+        project_id, count = caller.project_id, _messages_shown(body) or self._context_messages
+
+        def weigh(tx: ReadTx) -> int:
+            said = 0 if thread_id is None else MessageReader(tx, project_id).weight(thread_id, count)
+            told = 0 if body is None else RunReader(tx, project_id).characters_told(body)
+            return said + told // CHARACTERS_PER_TOKEN
+
+        return tokens + await self._database.read(weigh)
 
     async def _start(self, caller: Caller, allowance: Allowance, estimate: int, accept: Accept) -> StartedRun:
         """Commit a run, then submit it. Shielded: a caller that goes away leaves no run that nobody carries out."""
@@ -269,3 +273,9 @@ def _last_frames(stream: RunStream) -> bytes:
     """Return what ends a stream: an error before `done` where the run neither ended nor waits for its client."""
     rests = stream.run.status in ENDED or stream.run.required_action is not None
     return DONE if rests else error_event(ApiError(BROKEN_OFF)) + DONE
+
+
+def _messages_shown(body: CreateRun | CreateThreadAndRun | None) -> int | None:
+    """Return how many of the newest messages a run asks for, None for as many as fit."""
+    truncation = body.truncation_strategy if body is not None else None
+    return truncation.last_messages if truncation is not None and truncation.type == "last_messages" else None

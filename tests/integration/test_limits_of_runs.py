@@ -81,6 +81,24 @@ async def test_a_run_over_the_days_tokens_is_refused_and_leaves_nothing(on: Serv
     await completed_run(api, short, assistant)
 
 
+async def test_instructions_and_tools_are_reserved_too_and_messages_that_are_not_shown_are_not(on: Served) -> None:
+    api = on.client
+    api.headers.update(await desk(api, tokens_per_day=2_000))
+    thread, long = await new_thread(api, *["words " * 1_000] * 4, "hello"), "be brief " * 1_000
+    talkative, plain = await new_assistant(api, instructions=long), await new_assistant(api)
+    newest = {"truncation_strategy": {"type": "last_messages", "last_messages": 1}}
+    for body in (
+        {"assistant_id": talkative, **newest},
+        {"assistant_id": plain, "instructions": long, **newest},
+        {"assistant_id": plain, "additional_instructions": long, **newest},
+        {"assistant_id": plain},
+    ):
+        refused = await api.post(f"/v1/threads/{thread}/runs", json=body)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "insufficient_quota")
+    accepted = await api.post(f"/v1/threads/{thread}/runs", json={"assistant_id": plain, **newest})
+    assert accepted.status_code == 200
+
+
 async def test_an_unknown_thread_is_unknown_also_to_a_key_whose_tokens_are_counted(on: Served) -> None:
     api, key = on.client, await desk(on.client, tokens_per_day=10)
     api.headers.update(key)
