@@ -9,20 +9,25 @@ from msgspec.structs import replace
 from sqlalchemy import select
 
 from app.chat.memory import ChatTurn
-from app.db.database import Database
+from app.chat.repository import ThreadHold
+from app.db.database import Database, WriteTx
+from app.db.sqlite import SqliteDatabase
 from app.db.tables import AuditRow, table
 from app.errors import InvalidRequest, NotFound
 from app.inference.failures import ModelUnreachable, PromptTooLong
 from app.kit.pages import PageQuery
+from app.messages.schemas import CreateMessage
 from app.messages.service import MessageService
 from tests.fakes.callers import CALLER
 from tests.fakes.model import OneModel, ScriptedModel, answer, word_tokens
+from tests.integration.db.plans import plans_of
 from tests.integration.engine.chats import HELLO, Chats, End
 from tests.integration.engine.rig import engine
 
 pytestmark = pytest.mark.anyio
 
 AUDIT = table(AuditRow)
+NOW = 1_700_000_000
 
 
 async def test_a_chat_is_shown_its_thread_and_both_sides_of_it_are_kept(store: Database) -> None:
@@ -204,3 +209,19 @@ async def test_tools_take_their_part_of_the_window(store: Database) -> None:
         bare = await chats.begin(await rig.thread(*said))
         with_tools = await chats.begin(await rig.thread(*said), tools=tools)
         assert 2 < len(with_tools.messages) < len(bare.messages) - 4
+
+
+async def test_no_statement_of_a_chat_reads_more_than_its_own_rows(sqlite: SqliteDatabase) -> None:
+    async with engine(sqlite) as rig:
+        thread = await rig.thread()
+        body = CreateMessage(role="user", content="hello again")
+
+        def whole(tx: WriteTx) -> None:
+            for number in range(2):
+                hold = ThreadHold(tx, CALLER, thread, f"chatcmpl-{number}")
+                kept = hold.take([body], NOW)
+                hold.undo(kept, NOW) if number else hold.end("yes", None, NOW)
+
+        plans = await sqlite.write(lambda tx: plans_of(tx, whole))
+        assert [plan for plan in plans if plan.scans or plan.sorts] == []
+        assert frozenset().union(*(plan.indexes for plan in plans)) == {"threads.id", "messages.id"}

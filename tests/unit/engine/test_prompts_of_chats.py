@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from app.engine.context import Past, PastCall, PastCalls, PastMessage, Sent
+from app.engine.counting import shares
 from app.engine.prompt import Frame, Prompt, Prompter, Room, Upstream
 from app.inference.failures import PromptTooLong
 from tests.fakes.model import ScriptedModel, answer, word_tokens
@@ -124,3 +125,11 @@ async def test_several_instructions_are_counted_as_what_stands_before_the_past()
     made = await shown(talk, [Sent(user(3))], Room(8192, None, None), opening=opening)
     assert made.messages[:2] == opening
     assert made.tokens is None
+
+
+def test_what_is_said_now_is_found_among_the_tokens_by_its_text_and_calls_by_their_function() -> None:
+    called = {"name": "look_up", "arguments": '{"city": "Rome"}'}
+    calling = {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "function": called}]}
+    new = [Sent({"role": "user", "content": "a-b-c-d"}), Sent(calling), Sent({"role": "tool", "content": "sunny"})]
+    tokens = ["<user>", "▁a-b-c-d", "<assistant>", "▁look_up", "▁city", "▁Rome", "<tool>", "▁sunny", "<assistant>"]
+    assert shares(tokens, 1, [PastMessage("user", "x " * 50), *new])[2:] == [2, 4, 2]
