@@ -36,7 +36,8 @@ def kept_pepper(folder: Path, *, has_keys: bool) -> bytes:
 def _make(path: Path) -> None:
     """Make the file so that it is there as a whole or not at all. The caller holds the database's lock."""
     made = path.with_name(f"{path.name}.new")
-    with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+    made.unlink(missing_ok=True)  # one that was left there may be a link, or anybody's to read
+    with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(secrets.token_hex(PEPPER_BYTES) + "\n")
         file.flush()
         os.fsync(file.fileno())
