@@ -55,6 +55,8 @@ class Server:
         self.state: State = "unasked"
         self.failure: ModelFailure = ModelUnreachable(NOT_ASKED)
         """Why it is not up; says nothing while it is."""
+        self.suspected = False
+        """Whether only a request says that it is away, and it was not asked since."""
         self.in_flight = 0
         self.asked = asyncio.Event()
         """Set once it has answered, or failed to."""
@@ -111,8 +113,10 @@ class Server:
             if self.state == "up" and not missed_before:
                 self._doubted.set()
             else:
+                self.suspected = False
                 self._becomes("down", failure)
         except ModelFailure as failure:
+            self.suspected = False
             self._becomes(self._state_after(failure), failure)
         else:
             self._missed = False
@@ -142,6 +146,7 @@ class Server:
         if listed != self._listed or not told_before:
             self._lists(listed)
             self.on_change()
+        self.suspected = False
         self._becomes("up", None)
 
     def _lists(self, listed: tuple[ServedModel, ...]) -> None:
@@ -158,6 +163,7 @@ class Server:
         """Note what a request met: a server that cannot be reached gets no more of them until it answers again."""
         if isinstance(failure, ModelUnreachable):
             self._failures += 1
+            self.suspected = self.suspected or self.usable
             self._becomes(self._state_after(failure), failure)
         if isinstance(failure, ModelUnreachable | ModelBroke | ModelTimedOut | ModelUnknown):
             self._doubted.set()

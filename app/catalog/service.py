@@ -67,13 +67,11 @@ class Catalog:
         are away.
         """
         routes = self._routes(name, kind)
-        full = False
-        for route in routes:
-            if route.server.usable and route.upstream not in tried:
-                if route.server.has_room:
-                    return route
-                full = True
-        raise _refusal(name, routes, full=full)
+        usable = _usable([route for route in routes if route.upstream not in tried])
+        for route in usable:
+            if route.server.has_room:
+                return route
+        raise _refusal(name, routes, full=bool(usable))
 
     @asynccontextmanager
     async def answering(
@@ -102,7 +100,7 @@ class Catalog:
         """
         await self._all_asked()
         routes = self._routes(name, "chat") or (self._first_whatever(name),)
-        usable = [route for route in routes if route.server.usable]
+        usable = _usable(routes)
         if not usable:
             raise _waiting(routes[0].server.failure)
         route = next((route for route in usable if route.server.has_room), usable[0])
@@ -177,6 +175,11 @@ class Catalog:
         table = self._tables["chat"]
         routes = [table.known[name] for name in server.names] if server.has_told else [table.unknown]
         return bool(routes) and all(any(route.server.usable for route in of_name) for of_name in routes)
+
+
+def _usable(routes: Sequence[Route]) -> list[Route]:
+    """Return the servers that are up, or else those that only a failed request says are away."""
+    return [route for route in routes if route.server.usable] or [route for route in routes if route.server.suspected]
 
 
 def _shown(name: str, model: ServedModel) -> Model:

@@ -8,7 +8,7 @@ from typing import Any, cast
 from app.catalog.server import Pace, Server
 from app.catalog.service import Catalog
 from app.inference.chunks import ServedModel, ServedModels
-from app.inference.client import ModelClient
+from app.inference.client import ChatRequest, ModelClient
 from app.inference.failures import ModelFailure, ModelUnreachable
 from app.upstreams import UpstreamSpec
 
@@ -50,6 +50,15 @@ class Listing:
             yield name
 
         return answer()
+
+    def stream(self, request: ChatRequest) -> AbstractAsyncContextManager[str]:
+        """Answer a chat with the name that was asked for, or fail as the list does."""
+        return self.ask(request.model)
+
+    async def tokenize(self, *_: Any) -> None:
+        """Count nothing, or fail as the list does."""
+        if self.failure is not None:
+            raise self.failure
 
 
 def server_of(

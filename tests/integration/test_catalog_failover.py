@@ -12,7 +12,7 @@ from app.catalog.routing import Route
 from app.errors import Unavailable
 from app.inference.client import ChatRequest
 from app.inference.failures import ModelBroke, ModelUnreachable
-from tests.fakes.model_faults import cuts, replies, resets, streams
+from tests.fakes.model_faults import cuts, replies, resets, stalls, streams
 from tests.fakes.model_server import Exchange, ModelServer, model_server, refusing_url
 from tests.fakes.model_wire import models, role, text
 from tests.fixtures.calls import Json, assert_refused, ended, get, new_assistant, new_run, new_thread, texts_of
@@ -149,10 +149,10 @@ async def test_runs_wait_while_both_are_away_and_the_first_to_come_takes_them(pa
     assistant = await new_assistant(api, model="gpt-4o")
     run = await new_run(api, await new_thread(api, "x"), assistant)
     async with asyncio.timeout(10):
-        while (await api.get("/health/ready")).status_code == 200:
-            await asyncio.sleep(0.01)
-    with pytest.raises(Unavailable):
-        pair.on.parts.catalog.route("large")
+        with pytest.raises(Unavailable):
+            while pair.on.parts.catalog.route("large"):
+                await asyncio.sleep(0.01)
+    assert (await api.get("/health/ready")).status_code == 503
     assert (await get(api, f"/v1/threads/{run['thread_id']}/runs/{run['id']}"))["status"] in ("queued", "in_progress")
     comes_back(pair.cpu, "small")
     assert (await ended(api, run))["status"] == "completed"
@@ -242,3 +242,13 @@ async def test_a_wrong_key_of_the_main_server_is_told(conformance: Any, tmp_path
         async with api_of(conformance, tmp_path, file) as on:
             ready = (await on.client.get("/health/ready")).json()
             assert (ready["status"], ready["message"][:31]) == ("unavailable", "The model server refused this s")
+
+
+async def test_a_servers_own_timeouts_hold_for_it(conformance: Any, tmp_path: Path) -> None:
+    async with model_server() as main:
+        main.listing = lists("large")
+        file = f'[[upstream]]\nname = "main"\nurl = "{main.url}"\nfirst_token_timeout_s = 0.2\nidle_timeout_s = 0.2\n'
+        async with api_of(conformance, tmp_path, file, MODEL_ALIASES="gpt-4o=large") as on:
+            for silence in (stalls(head=False), stalls(role(), text("half "))):
+                main.script.append(silence)
+                assert (await Pair(on, main, main).run())["status"] == "failed"

@@ -104,6 +104,15 @@ async def test_a_server_never_reached_makes_an_unknown_name_503_and_not_404() ->
     assert refusal(catalog, "nope").status == 503
 
 
+async def test_a_server_whose_models_the_operator_named_is_asked_for_no_others() -> None:
+    server = server_of(Listing(LLAMA, SMALL), models=("llama",))
+    catalog = unasked_catalog(server)
+    assert (where(catalog, "llama"), refusal(catalog, "small").status) == (("main", "llama"), 404)
+    await server.probe()
+    assert (where(catalog, "llama"), refusal(catalog, "small").status) == (("main", "llama"), 404)
+    assert catalog.route("llama").window == 8192
+
+
 async def test_roles_keep_chats_from_embeddings_and_a_server_without_one_takes_both() -> None:
     servers = server_of(Listing(LLAMA), role="chat"), server_of(Listing(EMBEDDER), "embed", role="embeddings")
     catalog = await catalog_of(*servers, server_of(Listing(SMALL), "any"))
@@ -146,6 +155,23 @@ async def test_a_request_goes_on_to_the_next_server_and_marks_the_first_at_once(
         assert (main.in_flight, cpu.in_flight) == (0, 1)
     assert cpu.in_flight == 0
     assert main.client.asked == 1  # type: ignore[attr-defined]
+
+
+async def test_nobody_is_refused_because_another_request_failed_as_long_as_the_server_was_not_asked_since() -> None:
+    main, second = server_of(Listing(LLAMA)), server_of(Listing(LLAMA), "second")
+    catalog = await catalog_of(main, second)
+    main.failed(AWAY)
+    assert catalog.route("llama").upstream == "second"
+    second.failed(AWAY)
+    assert (catalog.route("llama").upstream, (await catalog.upstream("llama")).model) == ("main", main)
+    await away(main)
+    assert catalog.route("llama").upstream == "second"
+    await away(second)
+    second.failed(AWAY)
+    assert refusal(catalog, "llama").status == 503
+    await back(main)
+    await away(main)
+    assert refusal(catalog, "llama").status == 503
 
 
 async def test_each_server_is_tried_once_for_a_request() -> None:

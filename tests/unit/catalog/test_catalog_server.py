@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from app.catalog.server import Pace, Server
+from app.inference.client import ChatRequest
 from app.inference.failures import (
     ModelBroke,
     ModelBusy,
@@ -74,6 +75,26 @@ async def test_a_request_that_cannot_reach_it_marks_it_at_once_and_others_do_not
         assert server.state == "up"
     server.failed(ModelUnreachable("gone"))
     assert (server.state, server.failure.message) == ("down", "gone")
+
+
+async def test_what_a_run_asks_counts_and_marks_as_a_relayed_request_does() -> None:
+    listing = Listing(LLAMA)
+    server = server_of(listing)
+    await server.probe()
+    async with server.stream(ChatRequest(model="llama", messages=[])):
+        assert server.in_flight == 1
+    assert (server.in_flight, await server.tokenize("llama", [], None)) == (0, None)
+    listing.failure = AWAY
+    with pytest.raises(ModelUnreachable):
+        await server.tokenize("llama", [], None)
+    assert server.state == "down"
+    listing.failure = None
+    await server.probe()
+    listing.failure = AWAY
+    with pytest.raises(ModelUnreachable):
+        async with server.stream(ChatRequest(model="llama", messages=[])):
+            raise AssertionError("it is away")
+    assert (server.state, server.in_flight) == ("down", 0)
 
 
 async def test_an_answer_to_a_question_from_before_a_failure_does_not_bring_it_back() -> None:
