@@ -56,6 +56,7 @@ from app.usage.service import UsageService
 from app.web.access import Access
 from app.web.asgi import ASGIApp
 from app.web.auth import Auth
+from app.web.azure import Azure
 from app.web.bodies import ApiRequest
 from app.web.body_limit import BodyLimit
 from app.web.cors import Cors
@@ -93,8 +94,8 @@ CONTROLLERS = (
 class Parts:
     """Everything that lives as long as the server. Filled when it starts."""
 
-    ending_runs: asyncio.Task[None] | None = None
-    """What ends the runs within the grace, from when the server was told to stop."""
+    ending: asyncio.Task[None] | None = None
+    """What ends the answers within the grace, from when the server was told to stop."""
 
     audit: AuditService
     database: Database
@@ -115,6 +116,10 @@ class Parts:
 
     def __init__(self) -> None:
         self.denials = Denials(SystemClock())
+
+    async def end(self, grace_s: float) -> None:
+        """Let runs and relayed answers end for some seconds; then runs are left to the next start, answers are cut."""
+        await asyncio.gather(self.executor.stop(grace_s), self.chat.stop(grace_s))
 
 
 def create_app(settings: Settings) -> ASGIApp:
@@ -181,7 +186,7 @@ def wrap(framework: Litestar, settings: Settings) -> ASGIApp:
     app = Denied(app, denials=lambda: cast(Denials, framework.state.denials))
     if settings.cors_origins:
         app = Cors(app, origins=settings.cors_origins)
-    return Access(app, trusted_proxies=networks_of(settings.trusted_proxies))
+    return Access(Azure(app), trusted_proxies=networks_of(settings.trusted_proxies))
 
 
 def _getter(parts: Parts, name: str) -> Any:
@@ -216,7 +221,7 @@ async def running(settings: Settings, parts: Parts) -> AsyncGenerator[None, None
             opened_catalog(settings) as parts.catalog,
         ):
             parts.usage = UsageService(database, parts.limiter, usage)
-            executor = build(settings, parts, clock, database)
+            build(settings, parts, clock, database)
             chores.start(keeper.keep(), name="audit")
             chores.start(keep_pruning(database, clock, settings.run_events_kept_s), name="pruning")
             await parts.runs.take_up_unended()
@@ -224,7 +229,7 @@ async def running(settings: Settings, parts: Parts) -> AsyncGenerator[None, None
             try:
                 yield
             finally:
-                await (parts.ending_runs or executor.stop(settings.shutdown_grace_s))
+                await (parts.ending or parts.end(settings.shutdown_grace_s))
     finally:
         await chores.close()
         await keeper.close()

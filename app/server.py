@@ -47,8 +47,8 @@ class Server(uvicorn.Server):
         self._captured_signals.clear()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let runs end within the grace while their streams are still open, so that each stream tells its run's end."""
-        self._parts.ending_runs = asyncio.create_task(self._parts.executor.stop(self._grace_s))
+        """Let answers end within the grace while their streams are open, so that each stream tells its end."""
+        self._parts.ending = asyncio.create_task(self._parts.end(self._grace_s))
         await super().shutdown(sockets)
 
 

@@ -16,8 +16,9 @@ from app.chat.schemas import (
     CreateCompletion,
     CreateEmbedding,
     Embeddings,
+    Relayed,
 )
-from app.chat.service import ChatService
+from app.chat.service import ChatService, Path
 from app.web.bodies import ApiRequest, WireBody
 
 
@@ -40,9 +41,7 @@ class ChatController(Controller):
         data: JSONBody[CreateChatCompletion],
     ) -> Response[ChatCompletion]:
         """Answer a chat. With `stream` the answer is an event stream. Every field is passed on to the model server."""
-        return Answer(
-            await chat.relay(request.caller, request.allowance, "/chat/completions", data, await request.body())
-        )
+        return Answer(await _relayed(request, chat, "/chat/completions", data))
 
     @post("/completions", dto=WireBody[CreateCompletion], status_code=200, operation_id="createCompletion")
     async def complete(
@@ -52,7 +51,7 @@ class ChatController(Controller):
         data: JSONBody[CreateCompletion],
     ) -> Response[Completion]:
         """Complete a text. With `stream` the answer is an event stream."""
-        return Answer(await chat.relay(request.caller, request.allowance, "/completions", data, await request.body()))
+        return Answer(await _relayed(request, chat, "/completions", data))
 
     @post("/embeddings", dto=WireBody[CreateEmbedding], status_code=200, operation_id="createEmbedding")
     async def embed(
@@ -62,7 +61,12 @@ class ChatController(Controller):
         data: JSONBody[CreateEmbedding],
     ) -> Response[Embeddings]:
         """Return embeddings, as numbers or as base64."""
-        return Answer(await chat.relay(request.caller, request.allowance, "/embeddings", data, await request.body()))
+        return Answer(await _relayed(request, chat, "/embeddings", data))
+
+
+async def _relayed(request: ApiRequest, chat: ChatService, path: Path, data: Relayed) -> Relay:
+    body, deployment = await request.body(), request.deployment
+    return await chat.relay(request.caller, request.allowance, path, data, body, deployment=deployment)
 
 
 class Answer(Response[Any]):

@@ -3,7 +3,6 @@ the model's name, and a usage that is read for limits and withheld from a client
 """
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -11,8 +10,9 @@ import msgspec
 from msgspec import Raw, Struct
 
 from app.chat.passing import EventTooLong, Passing
-from app.chat.refusals import error_in_stream, error_of_answer, error_of_failure
+from app.chat.refusals import RETRY_AFTER_S, error_in_stream, error_of_answer, error_of_failure
 from app.chat.schemas import Relayed
+from app.errors import ApiError, Unavailable
 from app.inference.chunks import Usage
 from app.inference.client import Forwarded, ModelClient
 from app.inference.failures import UNREADABLE, ModelBroke, ModelFailure
@@ -21,9 +21,8 @@ from app.limits.limiter import Reservation
 from app.web.asgi import Receive, Scope, Send
 from app.web.errors import envelope
 
-log = logging.getLogger(__name__)
-
 CHARACTERS_PER_TOKEN = 4
+STOPPING = "The server is stopping. Try again in a moment."
 STREAM = "text/event-stream"
 FIELDS = msgspec.json.Decoder(dict[str, Raw])
 OURS = ("thread_id", "store", "metadata")
@@ -62,21 +61,58 @@ def rewritten(body: bytes, asked: Relayed, name: str) -> bytes:
     return msgspec.json.encode(fields)
 
 
+class Relays:
+    """The answers that are being relayed, to be ended when the server stops."""
+
+    def __init__(self) -> None:
+        self._open: set[Relay] = set()
+        self._changed = asyncio.Event()
+
+    def add(self, relay: "Relay") -> None:
+        """Note one that begins."""
+        self._open.add(relay)
+
+    def remove(self, relay: "Relay") -> None:
+        """Note one that is over."""
+        self._open.discard(relay)
+        self._changed.set()
+
+    async def stop(self, grace_s: float) -> None:
+        """Let answers end for `grace_s` seconds, then tell the clients of the others and free the model server."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                while self._open:
+                    self._changed.clear()
+                    await self._changed.wait()
+        for relay in tuple(self._open):
+            relay.cut()
+
+
 class Relay:
     """One answer, as an ASGI application. Whatever ends it, the model server is freed and the reservation settled."""
 
-    def __init__(self, request: Request, reservation: Reservation) -> None:
+    def __init__(self, request: Request, reservation: Reservation, relays: Relays) -> None:
         self._request = request
         self._reservation = reservation
+        self._relays = relays
         self._used: Usage | None = None
         self._events = 0
         self._began = False
+        self._stopping = False
+        self._serving: asyncio.Task[None] | None = None
+
+    def cut(self) -> None:
+        """End the answer, since the server stops."""
+        self._stopping = True
+        if self._serving is not None:
+            self._serving.cancel()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer. Raises ApiError as long as nothing was sent. A client that goes away ends it at once."""
         del scope
-        serving = asyncio.ensure_future(self._serve(send))
-        leaving = asyncio.ensure_future(_gone(receive))
+        serving = self._serving = asyncio.create_task(self._serve(send))
+        leaving = asyncio.create_task(_gone(receive))
+        self._relays.add(self)
         try:
             await asyncio.wait((serving, leaving), return_when=asyncio.FIRST_COMPLETED)
             if serving.done():
@@ -86,6 +122,7 @@ class Relay:
                 task.cancel()
             with suppress(asyncio.CancelledError, Exception):
                 await serving
+            self._relays.remove(self)
             self._settle()
 
     async def _serve(self, send: Send) -> None:
@@ -101,6 +138,10 @@ class Relay:
                     await self._whole(answer, send)
         except ModelFailure as failure:
             raise error_of_failure(failure) from None
+        except asyncio.CancelledError:
+            if not self._stopping:
+                raise
+            raise Unavailable(STOPPING, retry_after_s=RETRY_AFTER_S) from None
 
     async def _whole(self, answer: Forwarded, send: Send) -> None:
         body = await answer.read()
@@ -120,11 +161,14 @@ class Relay:
                 if out:
                     await send({"type": "http.response.body", "body": out, "more_body": True})
             last = passing.rest()
-        except (ModelFailure, EventTooLong) as failure:
-            log.warning("a relayed stream broke")
-            broke = failure if isinstance(failure, ModelFailure) else ModelBroke("The model server sent no events.")
-            told = msgspec.json.encode(envelope(error_of_failure(broke)))
-            last = b"data: " + told + b"\n\ndata: [DONE]\n\n"
+        except ModelFailure as failure:
+            last = _last_words(error_of_failure(failure))
+        except EventTooLong:
+            last = _last_words(error_of_failure(ModelBroke("The model server sent no events.")))
+        except asyncio.CancelledError:
+            if not self._stopping:
+                raise
+            last = _last_words(Unavailable(STOPPING))
         finally:
             self._used, self._events = passing.usage, passing.events
         await send({"type": "http.response.body", "body": last, "more_body": False})
@@ -143,6 +187,11 @@ class Relay:
             self._reservation.settle(len(self._request.body) // CHARACTERS_PER_TOKEN, self._events, runs=0)
         else:
             self._reservation.release()
+
+
+def _last_words(error: ApiError) -> bytes:
+    """Return how a stream ends that could not be finished: an error, which SDKs raise, before the end."""
+    return b"data: " + msgspec.json.encode(envelope(error)) + b"\n\ndata: [DONE]\n\n"
 
 
 async def _gone(receive: Receive) -> None:

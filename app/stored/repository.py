@@ -96,9 +96,10 @@ class CompletionWriter(CompletionReader):
 
     def set_metadata(self, completion_id: str, metadata: Mapping[str, str], at: int) -> Row[Any]:
         """Replace a completion's metadata and return its row. Raises NotFound."""
-        if self._write.run(_SET_METADATA, {**self._key(completion_id), "pairs": to_json(metadata)}):
-            record(self._write, self._caller, "chat_completion.update", completion_id, at)
-        return self.require(completion_id)
+        self._write.run(_SET_METADATA, {**self._key(completion_id), "pairs": to_json(metadata)})
+        row = self.require(completion_id)
+        record(self._write, self._caller, "chat_completion.update", completion_id, at)
+        return row
 
     def delete(self, completion_id: str, at: int) -> None:
         """Delete a completion. Raises NotFound."""

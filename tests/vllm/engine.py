@@ -55,6 +55,7 @@ FLAGS = (
 # Two at work and two in its queue, then 503: vLLM's limit counts the running ones too.
 SMALL_SEATS = 2
 SMALL_LIMIT = 4
+EMBEDDING = ("--runner", "pooling", "--convert", "embed")
 SMALL = ("--max-num-seqs", str(SMALL_SEATS), "--max-num-queued-reqs", str(SMALL_LIMIT))
 
 
