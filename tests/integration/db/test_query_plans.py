@@ -219,6 +219,13 @@ async def test_statements_are_led_by_an_index_and_sort_nothing(name: str, full_s
     assert frozenset().union(*(plan.indexes for plan in plans)) == expected
 
 
+async def test_a_list_of_completions_leaves_their_messages_unread(full_store: Database) -> None:
+    work, _ = WORKS["pages of stored completions"]
+    plans = await full_store.write(lambda tx: plans_of(tx, work))
+    assert any("chat_completions.completion" in plan.statement for plan in plans)
+    assert not any("chat_completions.messages" in plan.statement for plan in plans)
+
+
 async def test_so_is_every_statement_that_whole_conversations_send(opened_api: Served) -> None:
     with listening(Engine) as sent:
         await asyncio.wait_for(converse(opened_api.client), CONVERSATION_TIMEOUT_S)
