@@ -2,12 +2,15 @@
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.chat.assembling import Assembling
 
 Json = dict[str, Any]
+
+# On a machine that is busy with other tests drawing takes long, and says nothing about the code.
+at_its_pace = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 HEAD = {"id": "chatcmpl-1", "created": 1_700_000_000, "model": "llama"}
 CHUNK = {**HEAD, "object": "chat.completion.chunk"}
@@ -129,12 +132,14 @@ def chunk(delta: Json, end: str | None = None, **more: Any) -> Json:
     return {**CHUNK, "choices": [{"index": 0, "delta": delta, "finish_reason": end}], **more}
 
 
+@at_its_pace
 @given(cut())
 def test_an_answer_that_was_cut_into_chunks_is_put_together_again(drawn: tuple[Json, list[Json]]) -> None:
     answer, chunks = drawn
     assert assembled(*chunks) == answer
 
 
+@at_its_pace
 @given(cut(), st.data())
 def test_nothing_is_an_answer_before_every_choice_has_ended(
     drawn: tuple[Json, list[Json]], data: st.DataObject
