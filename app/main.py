@@ -20,6 +20,7 @@ from app.catalog.controller import ModelsController
 from app.catalog.opening import opened_catalog
 from app.catalog.service import Catalog
 from app.chat.controller import ChatController
+from app.chat.memory import ChatMemory
 from app.chat.service import ChatService
 from app.db.database import Database
 from app.db.opening import open_database, sqlite_file
@@ -109,6 +110,7 @@ class Parts:
     keys: KeyService
     assistants: AssistantService
     chat: ChatService
+    memory: ChatMemory
     stored: StoredCompletions
     threads: ThreadService
     messages: MessageService
@@ -224,12 +226,15 @@ async def running(settings: Settings, parts: Parts) -> AsyncGenerator[None, None
             build(settings, parts, clock, database)
             chores.start(keeper.keep(), name="audit")
             chores.start(keep_pruning(database, clock, settings.run_events_kept_s), name="pruning")
+            if sqlite_file(settings.database_url) is not None:
+                await parts.memory.release_left()
             await parts.runs.take_up_unended()
             chores.start(parts.runs.keep_expiring(), name="expiry")
             try:
                 yield
             finally:
                 await (parts.ending or parts.end(settings.shutdown_grace_s))
+                await parts.memory.close()
     finally:
         await chores.close()
         await keeper.close()
@@ -241,10 +246,11 @@ def build(settings: Settings, parts: Parts, clock: Clock, database: Database) ->
     journal = Journal(database)
     parts.database = database
     parts.stored = StoredCompletions(database, clock, parts.catalog.aliases)
-    parts.chat = ChatService(parts.catalog)
     parts.projects, parts.keys = parts.admission.projects, parts.admission.keys
     parts.health = HealthService(database, parts.catalog)
     parts.messages = MessageService(database, clock)
+    parts.memory = ChatMemory(database, clock, conversation=parts.messages, context_messages=settings.context_messages)
+    parts.chat = ChatService(parts.catalog, parts.memory, parts.stored)
     executor = parts.executor = Executor(
         models=parts.catalog,
         conversation=parts.messages,

@@ -18,7 +18,7 @@ from app.chat.schemas import (
     Embeddings,
     Relayed,
 )
-from app.chat.service import ChatService, Path
+from app.chat.service import ChatService
 from app.web.bodies import ApiRequest, WireBody
 
 
@@ -64,7 +64,7 @@ class ChatController(Controller):
         return Answer(await _relayed(request, chat, "/embeddings", data))
 
 
-async def _relayed(request: ApiRequest, chat: ChatService, path: Path, data: Relayed) -> Relay:
+async def _relayed(request: ApiRequest, chat: ChatService, path: str, data: Relayed) -> Relay:
     body, deployment = await request.body(), request.deployment
     return await chat.relay(request.caller, request.allowance, path, data, body, deployment=deployment)
 

@@ -43,6 +43,8 @@ def error_of_answer(status: int, body: bytes) -> ApiError:
 def error_of_failure(failure: ModelFailure) -> ApiError:
     """Turn a failure into what the client is told."""
     match failure:
+        case PromptTooLong():
+            return InvalidRequest(failure.message, param="messages", code="context_length_exceeded")
         case ModelBusy():
             return Unavailable(failure.message, code="rate_limit_exceeded", retry_after_s=RETRY_AFTER_S)
         case ModelUnreachable() | ModelTimedOut():

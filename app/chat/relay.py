@@ -4,18 +4,22 @@ the model's name, and a usage that is read for limits and withheld from a client
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
 
+from app.catalog.routing import Kind, Route
+from app.catalog.service import Catalog
 from app.chat.passing import EventTooLong, Passing
 from app.chat.refusals import RETRY_AFTER_S, error_in_stream, error_of_answer, error_of_failure
+from app.chat.remembering import Remembering
 from app.chat.schemas import Relayed
 from app.errors import ApiError, Unavailable
 from app.inference.chunks import Usage
-from app.inference.client import Forwarded, ModelClient
-from app.inference.failures import UNREADABLE, ModelBroke, ModelFailure
+from app.inference.client import Forwarded
+from app.inference.failures import UNREADABLE, ModelBroke, ModelFailure, PromptTooLong, failure_of_answer
 from app.kit.wire import Foreign
 from app.limits.limiter import Reservation
 from app.web.asgi import Receive, Scope, Send
@@ -39,26 +43,35 @@ decode_counted = msgspec.json.Decoder(Counted).decode
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """A request ready to be sent: where, what, and what of the answer is the client's."""
+    """What a client asks for: of which model, where, in what words, and how the answer is to come."""
 
-    client: ModelClient
+    model: str
+    kind: Kind
     path: str
     body: bytes
-    streams: bool
-    with_usage: bool
-    headers: Mapping[str, str] = {}
+    asked: Relayed
+    completion_id: str | None = None
 
+    @property
+    def with_usage(self) -> bool:
+        """Tell whether the client of a stream asked for its usage."""
+        return self.asked.stream_options is not None and bool(self.asked.stream_options.include_usage)
 
-def rewritten(body: bytes, asked: Relayed, name: str) -> bytes:
-    """Return a body for the model server: under the name that it knows, and asking for the usage of a stream."""
-    fields = FIELDS.decode(body)
-    for ours in OURS:
-        fields.pop(ours, None)
-    fields["model"] = Raw(msgspec.json.encode(name))
-    if asked.stream:
-        options = msgspec.json.decode(fields["stream_options"]) if asked.stream_options is not None else {}
-        fields["stream_options"] = Raw(msgspec.json.encode({**options, "include_usage": True}))
-    return msgspec.json.encode(fields)
+    def rewritten(self, name: str, messages: list[dict[str, Any]] | None) -> bytes:
+        """Return the body for the model server: under the name that it knows, and asking for a stream's usage.
+
+        `messages` are shown instead of those that were sent, where the chat has a memory.
+        """
+        fields = FIELDS.decode(self.body)
+        for ours in OURS:
+            fields.pop(ours, None)
+        fields["model"] = Raw(msgspec.json.encode(name))
+        if messages is not None:
+            fields["messages"] = Raw(msgspec.json.encode(messages))
+        if self.asked.stream:
+            options = msgspec.json.decode(fields["stream_options"]) if self.asked.stream_options is not None else {}
+            fields["stream_options"] = Raw(msgspec.json.encode({**options, "include_usage": True}))
+        return msgspec.json.encode(fields)
 
 
 class Relays:
@@ -89,15 +102,27 @@ class Relays:
 
 
 class Relay:
-    """One answer, as an ASGI application. Whatever ends it, the model server is freed and the reservation settled."""
+    """One answer, as an ASGI application.
 
-    def __init__(self, request: Request, reservation: Reservation, relays: Relays) -> None:
+    Whatever ends it, the model server is freed, the reservation settled, and the chat's thread let go.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        request: Request,
+        reservation: Reservation,
+        relays: Relays,
+        remembering: Remembering | None = None,
+    ) -> None:
+        self._catalog = catalog
         self._request = request
         self._reservation = reservation
         self._relays = relays
+        self._remembering = remembering
         self._used: Usage | None = None
         self._events = 0
-        self._began = False
+        self._refused = False
         self._stopping = False
         self._serving: asyncio.Task[None] | None = None
 
@@ -117,6 +142,9 @@ class Relay:
             await asyncio.wait((serving, leaving), return_when=asyncio.FIRST_COMPLETED)
             if serving.done():
                 await serving
+        except ApiError:
+            self._refused = True
+            raise
         finally:
             for task in (serving, leaving):
                 task.cancel()
@@ -124,18 +152,24 @@ class Relay:
                 await serving
             self._relays.remove(self)
             self._settle()
+            await self._forget()
+
+    async def _forget(self) -> None:
+        """Let the thread go, if the answer was not kept in it."""
+        if self._remembering is not None:
+            if self._refused:
+                await self._remembering.refused()
+            else:
+                await self._remembering.cut("run_cancelled")
 
     async def _serve(self, send: Send) -> None:
-        request = self._request
         try:
-            async with request.client.forward(request.path, request.body) as answer:
-                if answer.status != 200:
-                    raise error_of_answer(answer.status, await answer.read())
-                self._began = True
-                if request.streams and answer.content_type.startswith(STREAM):
-                    await self._stream(answer, send)
+            async with AsyncExitStack() as open_answer:
+                route, answer = await self._answer(open_answer)
+                if self._request.asked.stream and answer.content_type.startswith(STREAM):
+                    await self._stream(route, answer, send)
                 else:
-                    await self._whole(answer, send)
+                    await self._whole(route, answer, send)
         except ModelFailure as failure:
             raise error_of_failure(failure) from None
         except asyncio.CancelledError:
@@ -143,27 +177,49 @@ class Relay:
                 raise
             raise Unavailable(STOPPING, retry_after_s=RETRY_AFTER_S) from None
 
-    async def _whole(self, answer: Forwarded, send: Send) -> None:
+    async def _answer(self, open_answer: AsyncExitStack) -> tuple[Route, Forwarded]:
+        """Ask; return the answer that began. What the server finds too long for a memory is asked again with less."""
+        request = self._request
+        while True:
+            asking = self._catalog.answering(request.model, request.kind, self._ask)
+            route, answer = await open_answer.enter_async_context(asking)
+            if answer.status == 200:
+                return route, answer
+            body = await answer.read()
+            if not await self._shrunk(answer.status, body):
+                raise error_of_answer(answer.status, body)
+
+    async def _shrunk(self, status: int, body: bytes) -> bool:
+        turn = self._remembering.turn if self._remembering is not None else None
+        too_long = turn is not None and isinstance(failure_of_answer(status, body), PromptTooLong)
+        return turn is not None and too_long and await turn.shrink()
+
+    def _ask(self, route: Route) -> AbstractAsyncContextManager[Forwarded]:
+        request, remembering = self._request, self._remembering
+        messages = remembering.turn.messages if remembering is not None and remembering.turn is not None else None
+        return route.client.forward(request.path, request.rewritten(route.name, messages), request.completion_id)
+
+    async def _whole(self, route: Route, answer: Forwarded, send: Send) -> None:
         body = await answer.read()
         with suppress(*UNREADABLE):
             self._used = decode_counted(body).usage
+        if self._remembering is not None:
+            await self._remembering.whole(body)
         length = (b"content-length", str(len(body)).encode())
-        await send({"type": "http.response.start", "status": 200, "headers": [length, *self._headers(answer)]})
+        await send({"type": "http.response.start", "status": 200, "headers": [length, *_headers(route, answer)]})
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
-    async def _stream(self, answer: Forwarded, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": self._headers(answer)})
+    async def _stream(self, route: Route, answer: Forwarded, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": _headers(route, answer)})
         passing = Passing(with_usage=self._request.with_usage, rewrite=error_in_stream)
         last = b""
         try:
-            async for data in answer.pieces():
-                out = passing.feed(data)
-                if out:
-                    await send({"type": "http.response.body", "body": out, "more_body": True})
-            last = passing.rest()
+            last = await self._pass_on(answer, passing, send)
         except ModelFailure as failure:
+            await self._broke()
             last = _last_words(error_of_failure(failure))
         except EventTooLong:
+            await self._broke()
             last = _last_words(error_of_failure(ModelBroke("The model server sent no events.")))
         except asyncio.CancelledError:
             if not self._stopping:
@@ -173,20 +229,45 @@ class Relay:
             self._used, self._events = passing.usage, passing.events
         await send({"type": "http.response.body", "body": last, "more_body": False})
 
-    def _headers(self, answer: Forwarded) -> list[tuple[bytes, bytes]]:
-        named = {"content-type": answer.content_type, **self._request.headers}
-        if answer.content_type.startswith(STREAM):
-            named["x-accel-buffering"] = "no"
-        return [(name.encode(), value.encode()) for name, value in named.items()]
+    async def _broke(self) -> None:
+        if self._remembering is not None:
+            await self._remembering.cut("run_failed")
+
+    async def _pass_on(self, answer: Forwarded, passing: Passing, send: Send) -> bytes:
+        """Pass a stream on as it comes; return what is left at its end. What is kept holds back the end until it is."""
+        held = b""
+        async for data in answer.pieces():
+            out = held + passing.feed(data)
+            held = b""
+            if self._remembering is not None:
+                self._remembering.feed(data)
+                end = out.rfind(b"data: [DONE]")
+                if end >= 0:
+                    out, held = out[:end], out[end:]
+            if out:
+                await send({"type": "http.response.body", "body": out, "more_body": True})
+        if self._remembering is not None:
+            if passing.failed:
+                await self._broke()
+            elif (error := await self._remembering.assembled_or_error()) is not None:
+                return _last_words(error)
+        return held + passing.rest()
 
     def _settle(self) -> None:
         """Charge what was used; an answer that was cut short is charged by what was sent for it and what came."""
         if self._used is not None:
             self._reservation.settle(self._used.prompt_tokens, self._used.completion_tokens or 0, runs=0)
-        elif self._began:
-            self._reservation.settle(len(self._request.body) // CHARACTERS_PER_TOKEN, self._events, runs=0)
-        else:
+        elif self._refused:
             self._reservation.release()
+        else:
+            self._reservation.settle(len(self._request.body) // CHARACTERS_PER_TOKEN, self._events, runs=0)
+
+
+def _headers(route: Route, answer: Forwarded) -> list[tuple[bytes, bytes]]:
+    named: Mapping[str, str] = {"content-type": answer.content_type, **route.headers()}
+    if answer.content_type.startswith(STREAM):
+        named = {**named, "x-accel-buffering": "no"}
+    return [(name.encode(), value.encode()) for name, value in named.items()]
 
 
 def _last_words(error: ApiError) -> bytes:
@@ -197,13 +278,3 @@ def _last_words(error: ApiError) -> bytes:
 async def _gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def estimate(asked: Relayed, body: bytes, usual_answer: int) -> int:
-    """Return roughly what a request will use, prompt and answer."""
-    return len(body) // CHARACTERS_PER_TOKEN + (usual_answer if asked.answer_tokens is None else asked.answer_tokens)
-
-
-def wants_usage(asked: Relayed) -> bool:
-    """Tell whether the client of a stream asked for its usage."""
-    return asked.stream_options is not None and bool(asked.stream_options.include_usage)

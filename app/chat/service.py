@@ -1,23 +1,35 @@
-"""Finds the model server of a relayed request, reserves what it may use, and makes its relay."""
+"""Checks a relayed request, reserves what it may use, begins what is to be remembered, and makes its relay."""
 
-from typing import Literal
+from typing import Any
+
+import msgspec
 
 from app.catalog.permission import require_model
 from app.catalog.service import Catalog
-from app.chat.relay import Relay, Relays, Request, estimate, rewritten, wants_usage
-from app.chat.schemas import Relayed
+from app.chat.addresses import require_no_addresses
+from app.chat.memory import ChatMemory, ChatTurn
+from app.chat.refusals import error_of_failure
+from app.chat.relay import CHARACTERS_PER_TOKEN, Relay, Relays, Request
+from app.chat.remembering import Remembering
+from app.chat.schemas import CreateChatCompletion, CreateEmbedding, Relayed
+from app.engine.prompt import Room
+from app.inference.failures import ModelFailure
 from app.kit.caller import Caller
+from app.kit.ids import new_completion_id
 from app.limits.allowance import Allowance
+from app.stored.service import StoredCompletions
+from app.web.queries import require_id
 
-Path = Literal["/chat/completions", "/completions", "/embeddings"]
 USUAL_ANSWER_TOKENS = 256
 
 
 class ChatService:
-    """Relays."""
+    """Relays requests to model servers."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, memory: ChatMemory, stored: StoredCompletions) -> None:
         self._catalog = catalog
+        self._memory = memory
+        self._stored = stored
         self._relays = Relays()
 
     async def stop(self, grace_s: float) -> None:
@@ -28,7 +40,7 @@ class ChatService:
         self,
         caller: Caller,
         allowance: Allowance,
-        path: Path,
+        path: str,
         asked: Relayed,
         body: bytes,
         *,
@@ -36,20 +48,59 @@ class ChatService:
     ) -> Relay:
         """Return the answer to a request. `deployment`, where a path names one, is the model that is meant.
 
-        Raises NotFound, PermissionDenied, RateLimited, Unavailable.
+        Raises InvalidRequest, NotFound, PermissionDenied, RateLimited, Unavailable.
         """
         model = deployment or asked.model
         require_model(caller, model)
+        require_no_addresses(body)
         if asked.stream:
             allowance.admit_stream()
-        upstream = await self._catalog.upstream(model)
-        answer = 0 if path == "/embeddings" else USUAL_ANSWER_TOKENS
-        tokens = estimate(asked, body, answer) if allowance.counts_tokens else 0
+        reservation = allowance.admit_run(_estimate(asked, body) if allowance.counts_tokens else 0)
+        try:
+            remembering, completion_id = await self._remembering(caller, model, asked, body)
+        except BaseException:
+            reservation.release()
+            raise
         request = Request(
-            client=upstream.model.client,  # type: ignore[attr-defined]
+            model=model,
+            kind="embeddings" if isinstance(asked, CreateEmbedding) else "chat",
             path=path,
-            body=rewritten(body, asked, upstream.name),
-            streams=bool(asked.stream),
-            with_usage=wants_usage(asked),
+            body=body,
+            asked=asked,
+            completion_id=completion_id,
         )
-        return Relay(request, allowance.admit_run(tokens), self._relays)
+        return Relay(self._catalog, request, reservation, self._relays, remembering)
+
+    async def _remembering(
+        self, caller: Caller, model: str, asked: Relayed, body: bytes
+    ) -> tuple[Remembering | None, str | None]:
+        """Begin what is to be remembered of a chat; return it with the id that the answer is to have."""
+        if not isinstance(asked, CreateChatCompletion) or (asked.thread_id is None and not asked.store):
+            return None, None
+        completion_id = new_completion_id()
+        request: dict[str, Any] = msgspec.json.decode(body)
+        turn = None
+        if asked.thread_id is not None:
+            require_id("thread_id", asked.thread_id, "thread")
+            turn = await self._turn(caller, model, asked, request, completion_id)
+        return Remembering(caller, request, turn, self._stored if asked.store else None), completion_id
+
+    async def _turn(
+        self, caller: Caller, model: str, asked: CreateChatCompletion, request: dict[str, Any], completion_id: str
+    ) -> ChatTurn:
+        assert asked.thread_id is not None
+        try:
+            upstream = await self._catalog.upstream(model)
+            room = Room(window=upstream.window, answer=asked.answer_tokens, budget=None)
+            messages, tools = request["messages"], request.get("tools")
+            return await self._memory.begin(
+                caller, asked.thread_id, messages, upstream, room, tools, chat_id=completion_id
+            )
+        except ModelFailure as failure:
+            raise error_of_failure(failure) from None
+
+
+def _estimate(asked: Relayed, body: bytes) -> int:
+    """Return roughly what a request will use, prompt and answer."""
+    answer = 0 if isinstance(asked, CreateEmbedding) else USUAL_ANSWER_TOKENS
+    return len(body) // CHARACTERS_PER_TOKEN + (answer if asked.answer_tokens is None else asked.answer_tokens)

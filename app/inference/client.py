@@ -1,7 +1,7 @@
 """The client of the model server: chat completions as a stream of chunks, and the list of what it serves."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ from app.inference.failures import (
 from app.inference.sse import DataLines, LineTooLong
 
 DONE = b"[DONE]"
+NOTHING: Mapping[str, str] = {}
 KEEPALIVE_S = 4.0  # vLLM closes an idle connection after 5 s; give ours up before it does
 ERROR_BODY_LIMIT = 65_536
 LISTING_TIMEOUT_S = 5.0
@@ -119,14 +120,17 @@ class ModelClient:
             response.close()  # unless it was read to its end: closing the socket is what frees the engine
 
     @asynccontextmanager
-    async def forward(self, path: str, body: bytes) -> AsyncGenerator["Forwarded", None]:
+    async def forward(
+        self, path: str, body: bytes, completion_id: str | None = None
+    ) -> AsyncGenerator["Forwarded", None]:
         """Send a body as it is, to a path under /v1; yield the answer, whatever its status. Left early, it is closed.
 
-        Raises ModelFailure.
+        `completion_id` is the id that a chat completion is to have: vLLM makes it of X-Request-Id. Raises ModelFailure.
         """
+        named = {"X-Request-Id": completion_id.removeprefix("chatcmpl-")} if completion_id else {}
         with _translated():
             async with asyncio.timeout(self._first_token_timeout_s):
-                response = await self._send(self.url + path, body)
+                response = await self._send(self.url + path, body, named)
         try:
             yield Forwarded(response, self._first_token_timeout_s, self._idle_timeout_s)
         finally:
@@ -144,8 +148,8 @@ class ModelClient:
                     response.close()
         raise failure_of_answer(response.status, text)
 
-    async def _send(self, url: str, body: bytes) -> ClientResponse:
-        headers = {"Content-Type": "application/json"}
+    async def _send(self, url: str, body: bytes, named: Mapping[str, str] = NOTHING) -> ClientResponse:
+        headers = {"Content-Type": "application/json", **named}
         session = self._opened()
         try:
             return await session.post(url, data=body, headers=headers)
