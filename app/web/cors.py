@@ -8,7 +8,8 @@ MAX_AGE_S = b"600"
 EXPOSED = (
     b"x-request-id, openai-processing-ms, openai-version, openai-poll-after-ms, retry-after, retry-after-ms, "
     b"x-ratelimit-limit-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-requests, "
-    b"x-ratelimit-remaining-tokens, x-ratelimit-reset-requests, x-ratelimit-reset-tokens, x-unavailable-tools"
+    b"x-ratelimit-remaining-tokens, x-ratelimit-reset-requests, x-ratelimit-reset-tokens, x-unavailable-tools, "
+    b"x-model-upstream, x-model-fallback"
 )
 METHODS = b"GET, POST, DELETE, OPTIONS"
 

@@ -45,7 +45,7 @@ def _encoded(app: Litestar) -> bytes:
 
 def openapi_document(app: Litestar) -> dict[str, Any]:
     """Describe every route of an app."""
-    handlers = sorted(_handlers(app), key=lambda found: found[0])
+    handlers = sorted(_handlers(app), key=lambda found: (found[0], *sorted(found[1].http_methods)))
     kinds = {kind for _, handler in handlers for kind in (body_type(handler), answer_type(handler)) if kind}
     ordered = sorted(kinds, key=str)
     (*schemas, error_schema), components = msgspec.json.schema_components([*ordered, ErrorEnvelope], ref_template=REF)

@@ -44,7 +44,7 @@ def test_assistants_go_beside_deployments(azure: openai.AzureOpenAI) -> None:
     thread = azure.beta.threads.create(messages=[{"role": "user", "content": "say exactly: gold rose"}])
     run = azure.beta.threads.runs.create_and_poll(thread_id=thread.id, assistant_id=assistant.id, poll_interval_ms=50)
     assert run.status == "completed"
-    assert [model.id for model in azure.models.list()][0] == MODEL
+    assert next(model.id for model in azure.models.list()) == MODEL
 
 
 def test_a_wrong_key_is_refused(paced_api: str) -> None:

@@ -60,17 +60,7 @@ async def test_what_is_aimed_at_is_there_for_the_other_project_itself(house: Hou
     assert answer.status_code == 200, answer.text
 
 
-# What is described and not there yet: it passes one day, and then this must go.
-TO_COME = {"createChatCompletion": "`thread_id` is taken and gives no memory yet"}
-
-
-def expected(operation: Operation) -> Any:
-    reason = TO_COME.get(operation.described["operationId"])
-    marks = [pytest.mark.xfail(strict=True, reason=reason)] if reason else []
-    return pytest.param(operation, marks=marks, id=str(operation))
-
-
-@pytest.mark.parametrize("operation", [expected(operation) for operation in SERVED])
+@pytest.mark.parametrize("operation", SERVED, ids=str)
 async def test_another_projects_id_answers_like_an_unknown_one(house: House, operation: Operation) -> None:
     before = await stored(house)
     for aim in aims_of(operation, house.other.ids):
