@@ -9,6 +9,7 @@ import pytest
 from app.assistants.service import AssistantService
 from app.audit.service import AuditService
 from app.catalog.service import Catalog
+from app.chat.service import ChatService
 from app.health.service import HealthService
 from app.keys.changes import Changes
 from app.keys.projects import ProjectService
@@ -17,6 +18,7 @@ from app.kit.clock import SystemClock
 from app.main import Parts
 from app.messages.service import MessageService
 from app.runs.service import RunService
+from app.stored.service import StoredCompletions
 from app.threads.service import ThreadService
 from app.usage.service import UsageService
 from tests.conformance.sse import parse
@@ -30,7 +32,7 @@ pytestmark = pytest.mark.anyio
 SECRET = "the-secret-in-the-fault"
 TEXT = "The server had an error while processing your request. Give its request id to whoever runs the server."
 IDS = {"assistant_id": "asst_1", "thread_id": "thread_1", "message_id": "msg_1", "run_id": "run_1", "step_id": "step_1"}
-IDS |= {"key_id": "key_1", "project_id": "proj_1"}
+IDS |= {"key_id": "key_1", "project_id": "proj_1", "completion_id": "chatcmpl-1"}
 BODIES = {
     "createKey": {"name": "x"},
     "createProject": {"name": "x"},
@@ -40,6 +42,10 @@ BODIES = {
     "createThreadAndRun": {"assistant_id": "asst_1"},
     "modifyMessage": {"metadata": {}},
     "modifyRun": {"metadata": {}},
+    "createChatCompletion": {"model": "m", "messages": []},
+    "createCompletion": {"model": "m", "prompt": "x"},
+    "createEmbedding": {"model": "m", "input": "x"},
+    "updateChatCompletion": {"metadata": {}},
 }
 WITHOUT_PARTS = ("/health", "/health/live")
 
@@ -73,6 +79,8 @@ def put_faults_into(parts: Parts) -> None:
     parts.assistants = AssistantService(faulty, clock, faulty)
     parts.threads = ThreadService(faulty, clock, faulty)
     parts.messages = MessageService(faulty, clock)
+    parts.stored = StoredCompletions(faulty, clock, {})
+    parts.chat = ChatService(parts.catalog, faulty, parts.stored)
     parts.runs = RunService(faulty, clock, faulty, faulty, LIMITER, expires_after_s=600, ping_s=1, context_messages=100)
 
 

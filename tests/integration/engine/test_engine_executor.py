@@ -217,7 +217,8 @@ async def test_one_fault_leaves_the_other_runs_alone(sqlite: SqliteDatabase) -> 
         started = [await rig.start() for _ in range(4)]
         for _, topic in started:
             await over(topic)
-        assert [(await rig.run_row(run)).status for run, _ in started] == ["failed", *["completed"] * 3]
+        statuses = [(await rig.run_row(run)).status for run, _ in started]
+        assert sorted(statuses) == [*["completed"] * 3, "failed"], "whichever asked the model first"
 
 
 async def test_a_run_whose_reader_went_away_completes(store: Database) -> None:

@@ -75,7 +75,8 @@ def test_nothing_else_is(path: str) -> None:
         ([(b"x-api-key", b"old"), (b"authorization", b"Bearer new")], b"new"),
         ([(b"authorization", b"Bearer new"), (b"x-api-key", b"old")], b"new"),
         ([(b"authorization", b"Basic abc"), (b"x-api-key", b"old")], b"old"),
-        ([(b"cookie", b"Bearer abc"), (b"api-key", b"abc")], None),
+        ([(b"cookie", b"Bearer abc"), (b"key", b"abc")], None),
+        ([(b"api-key", b"azure")], b"azure"),
     ],
 )
 def test_a_key_is_a_bearer_token_or_comes_by_name(headers: list[tuple[bytes, bytes]], key: bytes | None) -> None:

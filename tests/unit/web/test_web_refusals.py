@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import Meta
 
@@ -197,6 +197,7 @@ JSON = st.recursive(
 NAMES = sorted({*CreateRun.__struct_fields__, *CreateThread.__struct_fields__, *CreateMessage.__struct_fields__})
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # the first draw of a machine without a cache takes a second
 @given(st.dictionaries(st.sampled_from([*NAMES, "other"]), JSON, max_size=4))
 def test_whatever_is_sent_is_decoded_or_refused_in_words(body: dict[str, Any]) -> None:
     sent = msgspec.json.encode(body)
