@@ -46,6 +46,7 @@ from app.limits.limiter import Limiter
 from app.messages.controller import MessagesController
 from app.messages.service import MessageService
 from app.runs.controller import RunsController
+from app.runs.lease import Lease, LeaseTimes
 from app.runs.service import RunService
 from app.settings import Settings
 from app.stored.controller import StoredCompletionsController
@@ -97,6 +98,9 @@ class Parts:
 
     ending: asyncio.Task[None] | None = None
     """What ends the answers within the grace, from when the server was told to stop."""
+
+    lease_times = LeaseTimes()
+    """How soon the runs of a server that is gone are another's; tests are in a hurry."""
 
     audit: AuditService
     database: Database
@@ -216,19 +220,23 @@ async def running(settings: Settings, parts: Parts) -> AsyncGenerator[None, None
     keeper = AuditKeeper(database, parts.denials)
     parts.audit = AuditService(database, keeper)
     chores = TaskOwner()
+    lease = Lease(database, parts.lease_times, shared=sqlite_file(settings.database_url) is None)
     try:
         async with (
             opened_keys(settings, database, clock) as parts.admission,
-            kept(parts.limiter.ledger, database, clock, shared=sqlite_file(settings.database_url) is None) as usage,
+            kept(parts.limiter.ledger, database, clock, shared=lease.shared) as usage,
             opened_catalog(settings) as parts.catalog,
+            lease.held(),
         ):
             parts.usage = UsageService(database, parts.limiter, usage)
-            build(settings, parts, clock, database)
+            build(settings, parts, clock, database, lease)
             chores.start(keeper.keep(), name="audit")
             chores.start(keep_pruning(database, clock, settings.run_events_kept_s), name="pruning")
-            if sqlite_file(settings.database_url) is not None:
+            if not lease.shared:
                 await parts.memory.release_left()
             await parts.runs.take_up_unended()
+            if lease.shared:
+                chores.start(parts.runs.keep_taking_up(), name="runs of other servers")
             chores.start(parts.runs.keep_expiring(), name="expiry")
             try:
                 yield
@@ -241,7 +249,7 @@ async def running(settings: Settings, parts: Parts) -> AsyncGenerator[None, None
         await database.close()
 
 
-def build(settings: Settings, parts: Parts, clock: Clock, database: Database) -> Executor:
+def build(settings: Settings, parts: Parts, clock: Clock, database: Database, lease: Lease) -> Executor:
     """Put the services together over what is open."""
     journal = Journal(database)
     parts.database = database
@@ -270,6 +278,7 @@ def build(settings: Settings, parts: Parts, clock: Clock, database: Database) ->
         executor,
         journal,
         parts.limiter,
+        lease,
         expires_after_s=settings.run_expires_after_s,
         ping_s=settings.stream_ping_s,
         context_messages=settings.context_messages,

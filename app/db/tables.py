@@ -153,7 +153,10 @@ class MessageRow(Base):
 
 
 class RunRow(Base):
-    """A turn of a model over a thread. `fence` rises with every owner; a late writer of an old one is refused."""
+    """A turn of a model over a thread. `fence` rises with every owner; a late writer of an old one is refused.
+
+    `owner` is the server that accepted the run, took its outputs, or took it over: whichever was the last.
+    """
 
     __tablename__ = "runs"
 
@@ -186,12 +189,25 @@ class RunRow(Base):
     response_format: Mapped[str | None] = mapped_column(Json)
     reasoning_effort: Mapped[str | None] = mapped_column(Text)
     key_id: Mapped[str | None] = mapped_column(Text)
+    owner: Mapped[str | None] = mapped_column(Id)
 
     __table_args__ = (
         Index("ix_runs_thread_created", "thread_id", "created_at", "id"),
         # Finds what a stopped process left behind without reading the ended runs.
         Index("ix_runs_unfinished", "created_at", "id", sqlite_where=_UNENDED, postgresql_where=_UNENDED),
     )
+
+
+class ServerRow(Base):
+    """A server that shares the store with others. `seen_at`, in milliseconds of the store's clock: when it last spoke.
+
+    What it owns is its own as long as that is not too long ago. A row that is missing is as good as an old one.
+    """
+
+    __tablename__ = "servers"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    seen_at: Mapped[int] = mapped_column(BigInteger)
 
 
 class StepRow(Base):

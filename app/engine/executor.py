@@ -141,6 +141,11 @@ class Executor:
         self.places.enter_whatever(spec.project_id)
         self.carry_out(spec, journalled, has_slot=False, charge=charge)
 
+    @property
+    def stopping(self) -> bool:
+        """Tell whether nothing is begun here any more."""
+        return self._stopping
+
     def poll_after_ms(self) -> int:
         """Return after how many milliseconds it is worth asking for a run's state again."""
         return poll_after_ms(self.places.taken, self._concurrency)

@@ -89,9 +89,13 @@ class Journal:
         return await self._database.read(lambda tx: _events_after(tx, run_id, seq))
 
 
-def take_over(tx: WriteTx, spec: TurnSpec) -> TurnSpec:
-    """Make this process the owner of a run that another left: from now on the other's writes are refused."""
-    if not tx.run(TAKE_OVER, {"run": spec.run_id, "held": spec.fence}):
+def take_over(tx: WriteTx, spec: TurnSpec, owner: str) -> TurnSpec:
+    """Make a server the owner of a run that another left: from now on the other's writes are refused.
+
+    Raises LostRun when the run is another's already.
+    """
+    held = {"run": spec.run_id, "held": spec.fence}
+    if tx.first(HOLD_RUN, held) is None or not tx.run(TAKE_OVER, held | {"new_owner": owner}):
         raise LostRun(spec.run_id)
     return replace(spec, fence=spec.fence + 1)
 

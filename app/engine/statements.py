@@ -43,7 +43,7 @@ REQUEUE_RUN = (
 TAKE_OVER = (
     update(RUNS)
     .where(RUNS.c.id == bindparam("run"), RUNS.c.fence == bindparam("held"), RUNS.c.ended_at.is_(None))
-    .values(fence=RUNS.c.fence + 1)
+    .values(fence=RUNS.c.fence + 1, owner=bindparam("new_owner"))
 )
 # What an attempt made stands after the calls whose outputs it began with, also a text that was whole already.
 ROUNDS = STEPS.alias("rounds")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, bindparam, insert, select, update
+from sqlalchemy import BigInteger, Row, and_, bindparam, cast, delete, extract, func, insert, or_, select, update
 
 from app.assistants.repository import AssistantReader
 from app.audit.repository import record
@@ -11,7 +11,7 @@ from app.catalog.permission import require_model
 from app.db.database import ReadTx, WriteTx
 from app.db.locks import FREE, lapsed
 from app.db.repository import read_page
-from app.db.tables import RunRow, StepRow, ThreadRow, row_of, table
+from app.db.tables import RunRow, ServerRow, StepRow, ThreadRow, row_of, table
 from app.engine.events import (
     OutputsSubmitted,
     TurnCancelled,
@@ -36,7 +36,9 @@ from app.runs.rows import run_of, spec_of, step_of
 from app.runs.schemas import CreateRun, Run, RunOptions, RunStep, ToolOutput
 from app.threads.repository import ThreadReader
 
-RUNS, STEPS, THREADS = table(RunRow), table(StepRow), table(ThreadRow)
+RUNS, STEPS, THREADS, SERVERS = table(RunRow), table(StepRow), table(ThreadRow), table(ServerRow)
+TAKEN_AT_ONCE = 250
+"""So many runs are looked for in one read, so that a look has a bound whatever was left behind."""
 
 NOTHING_YET = dict.fromkeys(
     ("started_at", "ended_at", "last_error", "incomplete_reason", "required_action", "usage"), None
@@ -51,6 +53,21 @@ _FIND = select(RUNS).where(
 _SET_METADATA = update(RUNS).where(RUNS.c.id == bindparam("key")).values(metadata=bindparam("pairs"))
 _FIND_STEP = select(STEPS).where(STEPS.c.id == bindparam("key"), STEPS.c.run_id == bindparam("run"))
 _UNENDED = select(RUNS).where(RUNS.c.ended_at.is_(None)).order_by(RUNS.c.created_at, RUNS.c.id)
+# The store's clock measures every lease: those of the servers need not agree.
+_NOW_MS = cast(extract("epoch", func.now()) * 1000, BigInteger)
+_LAPSED = SERVERS.c.seen_at <= _NOW_MS - bindparam("lease_ms")
+_OWNED_BY_LIVING = select(SERVERS.c.id).where(SERVERS.c.id == RUNS.c.owner, ~_LAPSED).exists()
+_LEFT_BEHIND = (
+    _UNENDED.where(
+        RUNS.c.status != "requires_action",  # carried out by nobody: a row that waits for its client
+        or_(RUNS.c.owner.is_(None), and_(RUNS.c.owner != bindparam("server"), ~_OWNED_BY_LIVING)),
+    )
+).limit(TAKEN_AT_ONCE)
+_SAY_SEEN = update(SERVERS).where(SERVERS.c.id == bindparam("server")).values(seen_at=_NOW_MS)
+_ADD_SERVER = insert(SERVERS).values(id=bindparam("server"), seen_at=_NOW_MS)
+_REMOVE_SERVER = delete(SERVERS).where(SERVERS.c.id == bindparam("server"))
+_REMOVE_LAPSED = delete(SERVERS).where(_LAPSED)
+_OWN = update(RUNS).where(RUNS.c.id == bindparam("key")).values(owner=bindparam("server"))
 _OVERDUE = select(RUNS).where(
     RUNS.c.ended_at.is_(None), RUNS.c.status == "requires_action", RUNS.c.expires_at <= bindparam("now")
 )
@@ -110,12 +127,13 @@ class RunReader:
 
 
 class RunWriter(RunReader):
-    """Accepts runs and changes their metadata."""
+    """Accepts runs, on behalf of the server that is to carry them out, and changes their metadata."""
 
-    def __init__(self, tx: WriteTx, caller: Caller) -> None:
+    def __init__(self, tx: WriteTx, caller: Caller, *, owner: str | None = None) -> None:
         super().__init__(tx, caller.project_id)
         self._write = tx
         self._caller = caller
+        self._owner = owner
 
     def accept(
         self, thread_id: str, wanted: RunInput, messages: Sequence[CreateMessage], at: int, *, starts: bool
@@ -134,8 +152,8 @@ class RunWriter(RunReader):
         first = thread.last_position - len(messages) + 1
         MessageWriter(self._write, self._caller).insert(thread_id, messages, at, first=first)
         assistant = self._assistant(wanted.options.assistant_id or thread.assistant_id)
-        identity = {"id": run_id, "thread_id": thread_id}
-        identity |= {"project_id": self.project_id, "key_id": self._caller.key_id}
+        identity: dict[str, Any] = {"id": run_id, "thread_id": thread_id}
+        identity |= {"project_id": self.project_id, "key_id": self._caller.key_id, "owner": self._owner}
         columns = NOTHING_YET | run_columns(wanted, assistant, at) | identity
         require_model(self._caller, str(columns["model"]))
         accepted = [Stamped(1, TurnQueued(at=at))]
@@ -167,6 +185,7 @@ class RunWriter(RunReader):
         submitted = OutputsSubmitted(at=at, outputs={str(given.tool_call_id): given.output or "" for given in outputs})
         events = (submitted, TurnStarted(at=at)) if starts else (submitted,)
         past += append_in(self._write, turn, events)
+        self._write.run(_OWN, {"key": run_id, "server": self._owner})
         record(self._write, self._caller, "run.submit_tool_outputs", run_id, at)
         return self.require(thread_id, run_id), past
 
@@ -210,6 +229,27 @@ def unended(tx: ReadTx) -> Sequence[Row[Any]]:
     return tx.all(_UNENDED)
 
 
+def left_behind(tx: ReadTx, server: str, lease_s: float) -> Sequence[Row[Any]]:
+    """Return runs, TAKEN_AT_ONCE at most, that are to be carried out and that no living server but `server` owns."""
+    return tx.all(_LEFT_BEHIND, {"server": server, "lease_ms": round(lease_s * 1000)})
+
+
+def say_seen(tx: WriteTx, server: str) -> None:
+    """Note that a server lives, also one that was away for so long that others removed it."""
+    if not tx.run(_SAY_SEEN, {"server": server}):
+        tx.run(_ADD_SERVER, {"server": server})
+
+
+def remove_server(tx: WriteTx, server: str) -> None:
+    """Forget a server: what it owns is anybody's."""
+    tx.run(_REMOVE_SERVER, {"server": server})
+
+
+def remove_lapsed(tx: WriteTx, lease_s: float) -> None:
+    """Forget the servers that were not seen for so long: they own nothing any more."""
+    tx.run(_REMOVE_LAPSED, {"lease_ms": round(lease_s * 1000)})
+
+
 def overdue(tx: ReadTx, at: int) -> Sequence[Row[Any]]:
     """Return the runs that wait for outputs and whose time is up, of all projects."""
     return tx.all(_OVERDUE, {"now": at})
@@ -222,13 +262,13 @@ def expire(tx: WriteTx, row: Row[Any], at: int) -> None:
         append_in(tx, turn, closing(turn, "run_expired", TurnExpired(at=at, usage=turn.usage)))
 
 
-def requeue(tx: WriteTx, row: Row[Any], at: int) -> tuple[TurnSpec, list[Stamped]] | None:
+def requeue(tx: WriteTx, row: Row[Any], owner: str, at: int) -> tuple[TurnSpec, list[Stamped]] | None:
     """Bring a run that a stopped process left behind to where it can go on; None when nothing is to be carried out.
 
     An attempt that was under way is given up and its run queued again under a new fence; a cancellation is finished;
-    a run that waits for outputs goes on waiting.
+    a run that waits for outputs goes on waiting. Raises LostRun when another server was faster.
     """
-    spec, past = take_over(tx, spec_of(row)), past_of(tx, row.id)
+    spec, past = take_over(tx, spec_of(row), owner), past_of(tx, row.id)
     turn = Turn(spec, past)
     match turn.status:
         case "queued":

@@ -28,8 +28,9 @@ from app.limits.allowance import Allowance
 from app.limits.limiter import Limiter
 from app.messages.repository import MessageReader
 from app.runs.columns import input_of
+from app.runs.lease import Lease
 from app.runs.rendering import RunStream, as_created
-from app.runs.repository import RunReader, RunWriter, expire, overdue, requeue, unended
+from app.runs.repository import TAKEN_AT_ONCE, RunReader, RunWriter, expire, overdue, requeue
 from app.runs.rows import run_of, spec_of
 from app.runs.schemas import CreateRun, CreateThreadAndRun, Run, RunStep, SubmitOutputs, UpdateRun
 from app.threads.repository import ThreadWriter
@@ -69,6 +70,7 @@ class RunService:
         executor: Executor,
         journal: Journal,
         limiter: Limiter,
+        lease: Lease,
         *,
         expires_after_s: int,
         ping_s: float,
@@ -79,6 +81,7 @@ class RunService:
         self._executor = executor
         self._journal = journal
         self._limiter = limiter
+        self._lease = lease
         self._context_messages = context_messages
         self._expires_after_s = expires_after_s
         self._ping_s = ping_s
@@ -90,7 +93,7 @@ class RunService:
         at = self._clock.now()
 
         def accept(tx: WriteTx, starts: bool) -> Acceptance:
-            return RunWriter(tx, caller).accept(thread_id, wanted, messages, at, starts=starts)
+            return self._accepting(tx, caller).accept(thread_id, wanted, messages, at, starts=starts)
 
         estimate = await self._estimate(caller, allowance, thread_id, messages, body)
         return await self._start(caller, allowance, estimate, accept)
@@ -104,7 +107,7 @@ class RunService:
         def accept(tx: WriteTx, starts: bool) -> Acceptance:
             thread = ThreadWriter(tx, caller).create(body.thread or CreateThread(), at)
             made[:] = [thread]
-            return RunWriter(tx, caller).accept(thread.id, wanted, [], at, starts=starts)
+            return self._accepting(tx, caller).accept(thread.id, wanted, [], at, starts=starts)
 
         said = body.thread.messages if body.thread is not None else None
         estimate = await self._estimate(caller, allowance, None, said or [], body)
@@ -118,7 +121,7 @@ class RunService:
         at = self._clock.now()
 
         def submit(tx: WriteTx, starts: bool) -> Acceptance:
-            return RunWriter(tx, caller).submit(thread_id, run_id, body.tool_outputs, at, starts=starts)
+            return self._accepting(tx, caller).submit(thread_id, run_id, body.tool_outputs, at, starts=starts)
 
         estimate = await self._estimate(caller, allowance, thread_id, body.tool_outputs)
         started = await self._start(caller, allowance, estimate, submit)
@@ -135,6 +138,9 @@ class RunService:
         if run.status not in ("cancelled", "cancelling"):
             raise InvalidRequest(f"Cannot cancel run with status '{run.status}'.")
         return replace(run, status="cancelling", cancelled_at=None, usage=None, expires_at=row.expires_at)
+
+    def _accepting(self, tx: WriteTx, caller: Caller) -> RunWriter:
+        return RunWriter(tx, caller, owner=self._lease.server)
 
     async def _estimate(
         self,
@@ -233,18 +239,34 @@ class RunService:
         return await self._database.read(lambda tx: RunReader(tx, caller.project_id).step(thread_id, run_id, step_id))
 
     async def take_up_unended(self) -> int:
-        """Bring the runs that a stopped process left behind to where they can go on; return how many there were."""
-        rows: Sequence[Row[Any]] = await self._database.read(unended)
+        """Bring the runs that stopped processes left behind to where they can go on; return how many were found."""
+        rows: Sequence[Row[Any]] = await self._database.read(self._lease.left_behind)
         for row in rows:
+            if self._executor.stopping:
+                break
+            again = partial(requeue, row=row, owner=self._lease.server, at=self._clock.now())
             try:
-                taken = await self._database.write(partial(requeue, row=row, at=self._clock.now()))
-            except LostRun:  # another server that starts at this moment was faster, or its thread was deleted
+                taken = await self._database.write(again)
+            except LostRun:  # another server that looks at this moment was faster, or its thread was deleted
                 continue
-            if taken is not None:
+            if taken is not None and not self._executor.stopping:
                 spec, past = taken
                 charge = self._limiter.resume_run(spec.key_id or BOOTSTRAP_KEY, spec.project_id)
                 self._executor.resume(spec, past, charge)
         return len(rows)
+
+    async def keep_taking_up(self) -> None:
+        """Take up what other servers leave behind, until cancelled or until this one stops."""
+        while not self._executor.stopping:
+            found = 0
+            try:
+                found = await self.take_up_unended()
+            except ApiError:
+                log.warning("runs of other servers could not be looked for; trying again")
+            except Exception:
+                log.exception("a fault of ours kept runs of other servers from being taken up; trying again")
+            if found < TAKEN_AT_ONCE:
+                await asyncio.sleep(self._lease.times.look_s)
 
     async def expire_waiting(self) -> int:
         """End the runs that waited too long for outputs; return how many."""

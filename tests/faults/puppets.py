@@ -13,6 +13,7 @@ from app.engine.prompt import Upstream
 from app.inference.chunks import Chunk
 from app.inference.client import ChatRequest, ChunkBatches
 from app.messages.service import MessageService
+from app.runs.lease import Lease, LeaseTimes
 from app.runs.service import RunService, StartedRun
 from app.threads.service import ThreadService
 from tests.conformance.sse import ServerEvent, SseParser
@@ -169,9 +170,9 @@ class Node:
             context_messages=100,
         )
         self.threads = ThreadService(self.store, clock, self.executor)
-        self.runs = RunService(
-            self.store, clock, self.executor, journal, LIMITER, expires_after_s=600, ping_s=1e9, context_messages=100
-        )
+        lease = Lease(self.store, LeaseTimes(), shared=False)
+        parts = self.store, clock, self.executor, journal, LIMITER, lease
+        self.runs = RunService(*parts, expires_after_s=600, ping_s=1e9, context_messages=100)
         self._readers: list[asyncio.Task[None]] = []
 
     def follow(self, started: StartedRun) -> Told:

@@ -81,7 +81,8 @@ def put_faults_into(parts: Parts) -> None:
     parts.messages = MessageService(faulty, clock)
     parts.stored = StoredCompletions(faulty, clock, {})
     parts.chat = ChatService(parts.catalog, faulty, parts.stored)
-    parts.runs = RunService(faulty, clock, faulty, faulty, LIMITER, expires_after_s=600, ping_s=1, context_messages=100)
+    given = faulty, clock, faulty, faulty, LIMITER, faulty
+    parts.runs = RunService(*given, expires_after_s=600, ping_s=1, context_messages=100)
 
 
 @pytest.fixture(scope="module")

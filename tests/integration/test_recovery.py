@@ -15,6 +15,7 @@ from app.db.tables import RunRow, table
 from app.engine.events import TextAdded, TurnCancelling
 from app.engine.journal import Journal, LostRun, append_in, past_of
 from app.engine.turn import Turn
+from app.runs.lease import LeaseTimes
 from app.runs.rows import spec_of
 from tests.conformance.sse import parse
 from tests.fakes.model_faults import stalls
@@ -42,6 +43,7 @@ pytestmark = pytest.mark.anyio
 
 PRICE = function("get_price")
 RUNS = table(RunRow)
+NEVER_S = 3600.0
 
 
 @pytest.fixture
@@ -52,7 +54,8 @@ def open_over(conformance: Any, database_url: str) -> Any:
         # The kernel lets a dead process's lock go; here its owner lives on.
         Path(f"{database_url.removeprefix('sqlite:///')}.lock").unlink(missing_ok=True)
         fixed = {"DATABASE_URL": database_url, "MODEL_URL": model.url, "SHUTDOWN_GRACE_S": "0.05"}
-        return served(conformance, **fixed, **env)
+        # Where the store may be shared, a server's lease ends with its last word.
+        return served(conformance, lease=LeaseTimes(lease_s=0, look_s=NEVER_S), **fixed, **env)
 
     return open_one
 
