@@ -6,6 +6,7 @@ from litestar import Controller, Response, post
 from litestar.app import Litestar
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
+from litestar.response import Stream
 from litestar.response.base import ASGIResponse
 
 from app.chat.relay import Relay
@@ -39,7 +40,7 @@ class ChatController(Controller):
         request: ApiRequest,
         chat: NamedDependency[ChatService],
         data: JSONBody[CreateChatCompletion],
-    ) -> Response[ChatCompletion]:
+    ) -> Response[ChatCompletion] | Stream:
         """Answer a chat. With `stream` the answer is an event stream. Every field is passed on to the model server."""
         return Answer(await _relayed(request, chat, "/chat/completions", data))
 
@@ -49,7 +50,7 @@ class ChatController(Controller):
         request: ApiRequest,
         chat: NamedDependency[ChatService],
         data: JSONBody[CreateCompletion],
-    ) -> Response[Completion]:
+    ) -> Response[Completion] | Stream:
         """Complete a text. With `stream` the answer is an event stream."""
         return Answer(await _relayed(request, chat, "/completions", data))
 

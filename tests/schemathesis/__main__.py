@@ -50,7 +50,8 @@ def _attack(folder: Path, packages: Path, options: list[str]) -> int:
         second = make_caller(url, API_KEY)
         config = _configuration(folder, {"first": API_KEY, "second": second.key})
         seeds = folder / "seeds.json"
-        seeds.write_text(json.dumps({"families": make_families(url, API_KEY), "spared": second.spared}))
+        families = make_families(url, API_KEY)
+        seeds.write_text(json.dumps({"families": families, "spared": second.spared, "model": MODEL}))
         document = url.removesuffix("/v1") + "/openapi.json"
         command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run", document, *options]
         paths = os.pathsep.join((str(packages), str(ROOT)))

@@ -1,7 +1,7 @@
 """What schemathesis finds on a server that has been in use: a second tenant, and conversations.
 
 No generated id names an object. A family is an assistant, a thread with a message, and a run with its step that has
-ended, or that waits for the output of a tool call.
+ended, or that waits for the output of a tool call; and a stored chat completion.
 """
 
 import asyncio
@@ -9,11 +9,15 @@ from typing import Any, NamedTuple
 
 import httpx2
 
-from tests.fixtures.calls import became, get, new_assistant, new_run, new_thread
+from tests.fixtures.calls import became, get, new_assistant, new_run, new_thread, post
+from tests.fixtures.servers import MODEL
 
 WAITING = "requires_action"
 # The status of a family's run, by the operation that uses the family up.
-USES = {"cancelRun": WAITING, "submitToolOuputsToRun": WAITING, "deleteMessage": "completed", "others": "completed"}
+USES = {
+    **{"cancelRun": WAITING, "submitToolOuputsToRun": WAITING},
+    **{"deleteMessage": "completed", "deleteChatCompletion": "completed", "others": "completed"},
+}
 EACH = 16
 WITHIN_S = 30.0
 TOOL = {"type": "function", "function": {"name": "get_price", "parameters": {"type": "object", "properties": {}}}}
@@ -56,6 +60,8 @@ async def _family(api: Any, status: str) -> Family:
     step = (await get(api, f"/v1/threads/{thread}/runs/{run['id']}/steps"))["data"][0]["id"]
     message = (await get(api, f"/v1/threads/{thread}/messages", order="asc"))["data"][0]["id"]
     ids = {"assistant_id": assistant, "thread_id": thread, "run_id": run["id"], "step_id": step, "message_id": message}
+    kept = {"model": MODEL, "store": True, "messages": [{"role": "user", "content": "What is the price of ACME?"}]}
+    ids["completion_id"] = (await post(api, "/v1/chat/completions", kept))["id"]
     action = run["required_action"]
     calls = action["submit_tool_outputs"]["tool_calls"] if action else []
     return ids | {"calls": [call["id"] for call in calls]}
