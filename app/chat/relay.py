@@ -20,12 +20,12 @@ from app.errors import ApiError, Unavailable
 from app.inference.chunks import Usage
 from app.inference.client import Forwarded
 from app.inference.failures import UNREADABLE, ModelBroke, ModelFailure, PromptTooLong, failure_of_answer
+from app.inference.tokens import CHARACTERS_PER_TOKEN
 from app.kit.wire import Foreign
 from app.limits.limiter import Reservation
 from app.web.asgi import Receive, Scope, Send
 from app.web.errors import envelope
 
-CHARACTERS_PER_TOKEN = 4
 STOPPING = "The server is stopping. Try again in a moment."
 STREAM = "text/event-stream"
 FIELDS = msgspec.json.Decoder(dict[str, Raw])

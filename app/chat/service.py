@@ -9,11 +9,12 @@ from app.catalog.service import Catalog
 from app.chat.addresses import require_no_addresses
 from app.chat.memory import ChatMemory, ChatTurn
 from app.chat.refusals import error_of_failure
-from app.chat.relay import CHARACTERS_PER_TOKEN, Relay, Relays, Request
+from app.chat.relay import Relay, Relays, Request
 from app.chat.remembering import Remembering
 from app.chat.schemas import CreateChatCompletion, CreateEmbedding, Relayed
 from app.engine.prompt import Room
 from app.inference.failures import ModelFailure
+from app.inference.tokens import CHARACTERS_PER_TOKEN
 from app.kit.caller import Caller
 from app.kit.ids import new_completion_id
 from app.limits.allowance import Allowance

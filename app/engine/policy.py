@@ -18,13 +18,13 @@ from app.engine.events import (
 from app.engine.prompt import Room
 from app.engine.turn import Turn, TurnSpec
 from app.inference.failures import ModelBroke, ModelBusy, ModelFailure, ModelUnreachable
+from app.inference.tokens import CHARACTERS_PER_TOKEN
 
 RETRY_FIRST_S = 0.25
 RETRY_MOST_S = 4.0
 BUSY_ATTEMPTS = 4
 BROKE_ATTEMPTS = 4  # within them a dying vLLM, which answers 500 for a second, has closed its port
 
-CHARACTERS_PER_TOKEN = 4
 POLL_AFTER_MS = 500
 POLL_AFTER_MOST_MS = 5_000
 

@@ -2,6 +2,8 @@
 
 import re
 
+CHARACTERS_PER_TOKEN = 4
+"""Roughly: for what is reserved or charged where nobody counted."""
 TOKENS_PER_WORD = 1.3
 TOKENS_PER_MESSAGE = 4
 MOST_TOKENS_PER_MESSAGE = 16

@@ -12,6 +12,7 @@ from app.db.repository import read_page
 from app.db.tables import MessageRow, StepRow, ThreadRow, table
 from app.engine.events import MessageCut
 from app.errors import InvalidRequest, NotFound
+from app.inference.tokens import CHARACTERS_PER_TOKEN
 from app.kit.caller import Caller
 from app.kit.ids import new_id
 from app.kit.pages import Page, PageQuery
@@ -19,7 +20,6 @@ from app.kit.wire import to_json
 from app.messages.content import parts_of
 from app.messages.schemas import CreateMessage, Message, message_of
 
-CHARACTERS_PER_TOKEN = 4
 MESSAGES, STEPS, THREADS = table(MessageRow), table(StepRow), table(ThreadRow)
 
 _ADD = insert(MESSAGES)

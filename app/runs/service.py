@@ -20,6 +20,7 @@ from app.engine.journal import Journal, LostRun
 from app.engine.lifecycle import ENDED
 from app.engine.turn import Stamped
 from app.errors import ApiError, InvalidRequest
+from app.inference.tokens import CHARACTERS_PER_TOKEN
 from app.keys.grant import BOOTSTRAP_KEY
 from app.kit.caller import Caller
 from app.kit.clock import Clock
@@ -41,7 +42,6 @@ from app.web.events import DONE, PING, frame
 log = logging.getLogger(__name__)
 
 EXPIRE_EVERY_S = 1.0
-CHARACTERS_PER_TOKEN = 4
 USUAL_ANSWER_TOKENS = 256
 BROKEN_OFF = "The run's events end here: the server is stopping, or the run was deleted. Ask for the run's state."
 
