@@ -44,7 +44,7 @@ async def growth(seconds: float, *, threads: int) -> list[Row]:
                 await asyncio.to_thread(fill_messages, servers.database, thread)
                 await client.get(path)
                 rows["page of 20"].append(await median_ms(lambda: client.get(path), times=REPEATS))  # noqa: B023 - awaited at once
-                rows["append"].append(await median_ms(lambda: client.post(path, QUESTION), times=REPEATS))  # noqa: B023
+                rows["append"].append(await median_ms(lambda: client.post(path, QUESTION), times=REPEATS))  # noqa: B023 - the same
                 firsts = [(await client.run_on(thread, assistant)).first_s * 1000 for _ in range(REPEATS)]
                 rows["run, first token"].append(quantile_of(firsts, 0.5))
     store = f"{threads:,} threads in the store"

@@ -79,4 +79,5 @@ class Answer(Response[Any]):
 
     def to_asgi_response(self, app: "Litestar | None", request: Any, **_: Any) -> ASGIResponse:
         """Return what answers the request itself."""
+        # The framework only calls it, as it would call any ASGI application, and looks at nothing else of it.
         return self._relay  # type: ignore[return-value]

@@ -19,6 +19,7 @@ LAST = "~"
 _COLUMNS = ("id", "day", "project_id", "key_id", *COUNTED)
 # Both engines take this text; SQLAlchemy would want one construct for each.
 _ADD = text(
+    # Names of our own columns; every value is bound.
     f"INSERT INTO usage ({', '.join(_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _COLUMNS)}) "  # noqa: S608
     f"ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = usage.{name} + excluded.{name}' for name in COUNTED)}"
 )

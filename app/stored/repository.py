@@ -27,6 +27,7 @@ _FIND, _FIND_INPUT = select(*_SHOWN).where(_THIS), select(*_INPUT).where(_THIS)
 _NAMES = [column.name for column in COMPLETIONS.c]
 # Both engines take this text; SQLAlchemy would want one construct for each.
 _ADD = text(
+    # Names of our own columns; every value is bound.
     f"INSERT INTO chat_completions ({', '.join(_NAMES)}) VALUES ({', '.join(f':{name}' for name in _NAMES)}) "  # noqa: S608
     "ON CONFLICT (id) DO NOTHING"
 )
