@@ -8,7 +8,7 @@ from typing import Any
 from zlib import crc32
 
 import schemathesis
-from app.kit.ids import ID_PREFIXES, id_pattern
+from app.kit.ids import COMPLETION_PREFIX, ID_PREFIXES, id_pattern
 from schemathesis.checks import CHECKS, CheckContext
 from schemathesis.core.transport import Response
 from schemathesis.generation.case import Case
@@ -64,6 +64,7 @@ def map_case(_context: Any, case: Case) -> Case:
         settle(case)
     relay(case)
     drop_cursors(case)
+    unlink(case)
     if case.method == "POST":
         spare(case.path_parameters)
     return case
@@ -76,6 +77,13 @@ def drop_cursors(case: Case) -> None:
     for name in ("after", "before"):
         if isinstance(case.query, dict) and CURSOR.fullmatch(str(case.query.get(name, ""))):
             del case.query[name]
+
+
+def unlink(case: Case) -> None:
+    """Take ids of text completions from where those of chat completions belong: links go by the word "completion"."""
+    ids = case.path_parameters or {}
+    if str(ids.get("completion_id")).startswith("cmpl-"):
+        ids["completion_id"] = f"{COMPLETION_PREFIX}{NOBODY}"
 
 
 def relay(case: Case) -> None:
