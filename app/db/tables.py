@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, Float, ForeignKey, Index, Integer, LargeBinary, Row, String, Table, Text, text
+from sqlalchemy import BigInteger, Float, ForeignKey, Index, Integer, LargeBinary, Row, String, Table, Text, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 DEFAULT_PROJECT = "proj_default"
@@ -23,6 +23,8 @@ _UNENDED = text("ended_at IS NULL")
 _CALLS = text("type = 'tool_calls'")
 _SEALED = text("position IS NOT NULL")
 _WAITING = text("position IS NULL")
+_BRANCHED = text("parent_id IS NOT NULL")
+_LISTED = text("id >= 'thread_'")
 
 
 class Base(DeclarativeBase):
@@ -103,7 +105,11 @@ class AssistantRow(Base):
 
 
 class ThreadRow(Base):
-    """A thread, which is also a conversation. `active_run_id` is its lock; `last_position` its newest item."""
+    """A thread, which is also a conversation. `active_run_id` is its lock; `last_position` its newest item.
+
+    One whose id begins with `chain_` holds responses that belong to no conversation, and no list shows it. It may go on
+    from another thread: what that one has up to `parent_position` is its past, too.
+    """
 
     __tablename__ = "threads"
 
@@ -115,10 +121,14 @@ class ThreadRow(Base):
     assistant_id: Mapped[str | None] = mapped_column(Id, ForeignKey("assistants.id", ondelete="CASCADE"))
     active_run_id: Mapped[str | None] = mapped_column(Id)
     last_position: Mapped[int] = mapped_column(BigInteger)
+    # No foreign key: who deletes a thread deletes it also for those that went on from it.
+    parent_id: Mapped[str | None] = mapped_column(Id)
+    parent_position: Mapped[int | None] = mapped_column(BigInteger)
 
     __table_args__ = (
-        Index("ix_threads_project_created", "project_id", "created_at", "id"),
+        Index("ix_threads_listed", "project_id", "created_at", "id", sqlite_where=_LISTED, postgresql_where=_LISTED),
         Index("ix_threads_assistant", "assistant_id"),
+        Index("ix_threads_parent", "parent_id", sqlite_where=_BRANCHED, postgresql_where=_BRANCHED),
     )
 
 
@@ -152,10 +162,35 @@ class MessageRow(Base):
     )
 
 
+class ItemRow(Base):
+    """What a conversation holds and an Assistants thread has no name for, at its position among the messages.
+
+    A client's function call, the output of one, what a model reasoned, a message of the system or the developer. `body`
+    is the item as clients see it, without its id. `run_id` is the response that reasoned. Calls that a model makes are
+    in the details of a step; messages of users and assistants are messages.
+    """
+
+    __tablename__ = "items"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(Id)
+    thread_id: Mapped[str] = mapped_column(Id, ForeignKey("threads.id", ondelete="CASCADE"))
+    position: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    type: Mapped[str] = mapped_column(Text)
+    call_id: Mapped[str | None] = mapped_column(Text)
+    body: Mapped[str] = mapped_column(Json)
+    run_id: Mapped[str | None] = mapped_column(Id)
+
+    __table_args__ = (Index("ux_items_thread_position", "thread_id", "position", unique=True),)
+
+
 class RunRow(Base):
     """A turn of a model over a thread. `fence` rises with every owner; a late writer of an old one is refused.
 
-    `owner` is the server that accepted the run, took its outputs, or took it over: whichever was the last.
+    `owner` is the server that accepted the run, took its outputs, or took it over: whichever was the last. A turn whose
+    `surface` is `response` hands the model's calls to its client and ends. `whole_context`: nothing is left out for it.
+    `last_position` is the thread's newest item when it ended.
     """
 
     __tablename__ = "runs"
@@ -190,11 +225,41 @@ class RunRow(Base):
     reasoning_effort: Mapped[str | None] = mapped_column(Text)
     key_id: Mapped[str | None] = mapped_column(Text)
     owner: Mapped[str | None] = mapped_column(Id)
+    surface: Mapped[str] = mapped_column(Text, server_default="run")
+    whole_context: Mapped[bool] = mapped_column(server_default=false())
+    last_position: Mapped[int | None] = mapped_column(BigInteger)
 
     __table_args__ = (
         Index("ix_runs_thread_created", "thread_id", "created_at", "id"),
         # Finds what a stopped process left behind without reading the ended runs.
         Index("ix_runs_unfinished", "created_at", "id", sqlite_where=_UNENDED, postgresql_where=_UNENDED),
+    )
+
+
+class ResponseRow(Base):
+    """What of a response its run's row does not hold. Its input is the `input_count` items from `first_position` on.
+
+    `settings` are what the client asked for and is told again. Deleted, it leaves its run where a conversation has it.
+    """
+
+    __tablename__ = "responses"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(Id)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    run_id: Mapped[str] = mapped_column(Id, ForeignKey("runs.id", ondelete="CASCADE"))
+    thread_id: Mapped[str] = mapped_column(Id)
+    previous_response_id: Mapped[str | None] = mapped_column(Id)
+    background: Mapped[bool]
+    first_position: Mapped[int] = mapped_column(BigInteger)
+    input_count: Mapped[int] = mapped_column(BigInteger)
+    metadata_: Mapped[str] = mapped_column("metadata", Json)
+    settings: Mapped[str] = mapped_column(Json)
+
+    __table_args__ = (
+        Index("ix_responses_project_created", "project_id", "created_at", "id"),
+        Index("ix_responses_thread", "thread_id", "first_position"),
+        Index("ix_responses_run", "run_id"),
     )
 
 

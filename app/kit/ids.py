@@ -17,6 +17,8 @@ ID_PREFIXES = {
     "key_id": "key",
     "project_id": "proj",
     "completion_id": "chatcmpl",
+    "conversation_id": "conv",
+    "response_id": "resp",
 }
 COMPLETION_PREFIX = "chatcmpl-"
 TIME_DIGITS = 8
@@ -66,6 +68,11 @@ _SOURCE = IdSource()
 def new_id(prefix: str) -> str:
     """Return a new id of this process, for instance `new_id("msg")`."""
     return _SOURCE.new(prefix)
+
+
+def twin(object_id: str, prefix: str) -> str:
+    """Return the other name of an object that has two: `thread_x` is `conv_x`, `run_x` is `resp_x`, `call_x` `fc_x`."""
+    return f"{prefix}_{object_id.partition('_')[2]}"
 
 
 def new_completion_id() -> str:

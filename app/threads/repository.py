@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Row, and_, bindparam, delete, insert, select, update
+from sqlalchemy import Row, and_, bindparam, delete, insert, select, text, update
 
 from app.assistants.repository import AssistantReader
 from app.audit.repository import record
@@ -19,6 +19,8 @@ from app.messages.repository import MessageWriter
 from app.threads.schemas import CreateThread, Thread, thread_of
 
 THREADS = table(ThreadRow)
+# Literal, so that the index of the threads that are listed is used; those of responses sort before them.
+_LISTED = text("id >= 'thread_'")
 
 _ADD = insert(THREADS)
 _FIND = select(THREADS).where(THREADS.c.id == bindparam("key"), THREADS.c.project_id == bindparam("project"))
@@ -46,7 +48,7 @@ class ThreadReader:
     def page(self, query: PageQuery, metadata: Mapping[str, str]) -> Page[Thread]:
         """Return one page of threads, or of those that have all of some metadata."""
         pairs = [has_pair(THREADS.c.metadata, key, value) for key, value in metadata.items()]
-        scope = and_(THREADS.c.project_id == self.project_id, *pairs)
+        scope = and_(THREADS.c.project_id == self.project_id, _LISTED, *pairs)
         return read_page(self._tx, THREADS, scope, ("created_at", "id"), query, thread_of)
 
 

@@ -9,7 +9,7 @@ from app.errors import InvalidRequest
 from app.kit.pages import DEFAULT_LIMIT, MAX_LIMIT, Order, PageQuery
 from app.kit.wire import STORABLE
 
-IdPrefix = Literal["asst", "thread", "msg", "run", "step", "proj", "key", "chatcmpl"]
+IdPrefix = Literal["asst", "thread", "msg", "run", "step", "proj", "key", "chatcmpl", "conv", "resp"]
 
 # Whatever else it were, no row has it, and PostgreSQL refuses to look for some of it (U+0000).
 _ID = re.compile(r"[A-Za-z0-9_-]+")
