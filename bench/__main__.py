@@ -13,6 +13,7 @@ import uvloop
 
 from bench.admission import admission
 from bench.lengths import growth, starts
+from bench.real_model import real_model
 from bench.relay import relay
 from bench.scenarios import chunk_cost, first_token, runs_per_second
 from bench.table import Row, lines
@@ -24,10 +25,11 @@ SCENARIOS: dict[str, Callable[[float], Coroutine[Any, Any, list[Row]]]] = {
     "starts": starts,
     "admission": admission,
     "relay": relay,
+    "vllm": real_model,
     "growth": partial(growth, threads=100_000),
     "growth-large": partial(growth, threads=1_000_000),
 }
-DEFAULT = ("first-token", "runs", "chunks", "starts", "admission", "relay", "growth")
+DEFAULT = ("first-token", "runs", "chunks", "starts", "admission", "relay", "vllm", "growth")
 
 
 @click.command()

@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 from msgspec import Struct, json
 
-from bench.rig import API_KEY, MODEL, Rig
+from bench.rig import Rig
 
 Body = dict[str, Any]
 
@@ -50,7 +50,7 @@ class Client:
     def __init__(self, rig: Rig) -> None:
         self._rig = rig
         self._session = aiohttp.ClientSession(
-            headers={"Authorization": f"Bearer {API_KEY}"}, connector=aiohttp.TCPConnector(limit=0)
+            headers={"Authorization": f"Bearer {rig.key}"}, connector=aiohttp.TCPConnector(limit=0)
         )
 
     async def __aenter__(self) -> "Client":
@@ -73,7 +73,7 @@ class Client:
 
     async def assistant(self, *tools: Body) -> str:
         """Make an assistant; return its id."""
-        made = await self.post("/assistants", {"model": MODEL, "instructions": INSTRUCTIONS, "tools": tools})
+        made = await self.post("/assistants", {"model": self._rig.served, "instructions": INSTRUCTIONS, "tools": tools})
         return str(made["id"])
 
     async def direct(self, text: str, history: Sequence[Body] = ()) -> Times:
@@ -84,8 +84,12 @@ class Client:
     async def relayed(self, text: str) -> Times:
         """Stream the same chat completion through the API."""
         system, question = {"role": "system", "content": INSTRUCTIONS}, {"role": "user", "content": text}
-        body = {"model": MODEL, "stream": True, "messages": [system, question]}
-        times, _ = await self._stream(self._rig.api + "/chat/completions", body, TEXT_DELTA, b"[DONE]")
+        body = {"model": self._rig.served, "stream": True, "messages": [system, question]}
+        return await self.chat(self._rig.api, body)
+
+    async def chat(self, url: str, body: Body) -> Times:
+        """Stream a chat completion from one of the two servers."""
+        times, _ = await self._stream(url + "/chat/completions", body, TEXT_DELTA, b"[DONE]")
         return times
 
     async def direct_with_tool(self, text: str) -> Times:
@@ -131,7 +135,7 @@ class Client:
 
     async def _ask(self, *messages: Body, piece: bytes = TEXT_DELTA, **options: Any) -> tuple[Times, bytes]:
         system = {"role": "system", "content": INSTRUCTIONS}
-        body = {"model": MODEL, "stream": True, "messages": [system, *messages], **options}
+        body = {"model": self._rig.served, "stream": True, "messages": [system, *messages], **options}
         return await self._stream(self._rig.model + "/chat/completions", body, piece, b"[DONE]")
 
     async def _run(

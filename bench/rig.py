@@ -16,12 +16,14 @@ CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Rig(Struct, frozen=True):
-    """Where the two servers are, and the API's process."""
+    """Where the two servers are, the key that both take, what the model is called, and the API's process."""
 
     api: str
     model: str
     pid: int
     database: Path
+    key: str = API_KEY
+    served: str = MODEL
 
     def cpu_s(self) -> float:
         """Return the processor seconds that the API has used, user and system."""
@@ -41,16 +43,25 @@ def rig(*, token_ms: float = 0, **settings: str) -> Iterator[Rig]:
     """Start both servers, the API with further settings; the stand-in waits `token_ms` between tokens."""
     with tempfile.TemporaryDirectory(prefix="sovereign-bench-") as name:
         folder = Path(name)
-        file = folder / "sovereign_assistant.db"
-        env = {
-            "API_KEY": API_KEY,
-            "DATABASE_URL": f"sqlite:///{file}",
-            "RUN_CONCURRENCY": "256",
-            "LOG_LEVEL": "WARNING",
-            **settings,
-        }
+        options = ("--model", MODEL, "--token-ms", str(token_ms))
         with (
-            stand_in(folder / "standin.log", "--model", MODEL, "--token-ms", str(token_ms)) as model,
-            api_process(folder / "api.log", {**env, "MODEL_URL": model}) as (api, process),
+            stand_in(folder / "standin.log", *options) as model,
+            rig_over(model, folder, **settings) as servers,
         ):
-            yield Rig(api, model, process.pid, file)
+            yield servers
+
+
+@contextmanager
+def rig_over(model: str, folder: Path, *, key: str = API_KEY, served: str = MODEL, **settings: str) -> Iterator[Rig]:
+    """Start the API before a model server that runs already, its files in a folder."""
+    file = folder / "sovereign_assistant.db"
+    env = {
+        "API_KEY": key,
+        "DATABASE_URL": f"sqlite:///{file}",
+        "RUN_CONCURRENCY": "256",
+        "LOG_LEVEL": "WARNING",
+        "MODEL_URL": model,
+        **settings,
+    }
+    with api_process(folder / "api.log", env) as (api, process):
+        yield Rig(api, model, process.pid, file, key, served)
