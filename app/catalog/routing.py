@@ -7,6 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from app.catalog.server import Server
+from app.engine.prompt import Upstream
 from app.inference.client import ModelClient
 
 Kind = Literal["chat", "embeddings"]
@@ -31,6 +32,11 @@ class Route(Struct, frozen=True):
     def upstream(self) -> str:
         """Return the server's name."""
         return self.server.spec.name
+
+    @property
+    def target(self) -> Upstream:
+        """Return what prompts are made for."""
+        return Upstream(self.server, self.name, self.window)
 
     def headers(self) -> dict[str, str]:
         """Return what tells a client that another server than the preferred one answered; nothing otherwise."""

@@ -103,8 +103,7 @@ class Catalog:
         usable = _usable(routes)
         if not usable:
             raise _waiting(routes[0].server.failure)
-        route = next((route for route in usable if route.server.has_room), usable[0])
-        return Upstream(route.server, route.name, route.window)
+        return next((route for route in usable if route.server.has_room), usable[0]).target
 
     def _first_whatever(self, name: str) -> Route:
         return route_to(self._chat[0], self.aliases.get(name, name), self._window)

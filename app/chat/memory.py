@@ -27,8 +27,8 @@ PROMPT_TRIES = 3
 CUTS: dict[str | None, MessageCut] = {"length": "max_tokens", "content_filter": "content_filter"}
 """Why an answer is incomplete, by its finish reason; with any other it is whole."""
 
-Fit = Callable[[int], Awaitable[Prompt]]
-"""Makes a prompt, given how often the server has found it too long."""
+Fit = Callable[[Upstream, int], Awaitable[Prompt]]
+"""Makes a prompt for a server, given how often prompts of this chat were found too long."""
 
 
 class ChatTurn:
@@ -37,13 +37,23 @@ class ChatTurn:
     `messages` are what the model is to be shown. An end that has begun is carried out though its caller is cancelled.
     """
 
-    def __init__(self, hold: Hold, fit: Fit, prompt: Prompt) -> None:
+    def __init__(self, hold: Hold, fit: Fit, upstream: Upstream, prompt: Prompt) -> None:
         self.id = hold.chat_id
         self.messages = prompt.messages
         self._hold = hold
         self._fit = fit
+        self._upstream = upstream
         self._can_shrink = prompt.can_shrink
         self._refused = 0
+
+    async def show(self, upstream: Upstream) -> None:
+        """Make `messages` what this server is to be shown, if another model or window is behind it than before.
+
+        Raises ModelFailure, as `ChatMemory.begin` does.
+        """
+        before, self._upstream = self._upstream, upstream
+        if (upstream.name, upstream.window) != (before.name, before.window):
+            await self._refit()
 
     async def shrink(self) -> bool:
         """Make `messages` fewer, since the server found them too long; False when they cannot be.
@@ -53,9 +63,12 @@ class ChatTurn:
         self._refused += 1
         if not self._can_shrink or self._refused >= PROMPT_TRIES:
             return False
-        prompt = await self._fit(self._refused)
-        self.messages, self._can_shrink = prompt.messages, prompt.can_shrink
+        await self._refit()
         return True
+
+    async def _refit(self) -> None:
+        prompt = await self._fit(self._upstream, self._refused)
+        self.messages, self._can_shrink = prompt.messages, prompt.can_shrink
 
     async def finish(self, text: str, finish_reason: str | None) -> None:
         """Keep the answer. One without text, such as a call of tools, is not kept.
@@ -93,13 +106,14 @@ class ChatMemory:
         thread_id: str,
         messages: Sequence[dict[str, Any]],
         upstream: Upstream,
-        room: Room,
-        tools: list[dict[str, Any]] | None = None,
         *,
+        answer_tokens: int | None = None,
+        tools: list[dict[str, Any]] | None = None,
         chat_id: str | None = None,
     ) -> ChatTurn:
         """Take a thread, keep what is said now, and return the chat with what the model is to be shown.
 
+        `answer_tokens` is how long the answer may be, None when nobody said.
         Raises NotFound for the thread, InvalidRequest when a run or another chat holds it and for messages that a
         thread cannot keep, and ModelFailure, of which PromptTooLong says that what is sent does not fit. Then, and
         when this is cancelled, the thread is free and as it was.
@@ -110,10 +124,11 @@ class ChatMemory:
             ids = await hold.take(list(said.kept.values()))
             frame = Frame(thread_id=thread_id, opening=said.opening, tools=tools, new=said.sent(ids))
 
-            async def fit(refused: int) -> Prompt:
+            async def fit(upstream: Upstream, refused: int) -> Prompt:
+                room = Room(window=upstream.window, answer=answer_tokens, budget=None)
                 return await self._prompter.fitted(frame, upstream, room, refused=refused)
 
-            return ChatTurn(hold, fit, await fit(0))
+            return ChatTurn(hold, fit, upstream, await fit(upstream, 0))
         except BaseException:
             await let_go(hold, lambda thread, at: thread.undo(hold.kept, at))
             raise

@@ -3,8 +3,8 @@ the model's name, and a usage that is read for limits and withheld from a client
 """
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -50,7 +50,6 @@ class Request(Struct, frozen=True, kw_only=True):
     path: str
     body: bytes
     asked: Relayed
-    completion_id: str | None = None
 
     @property
     def with_usage(self) -> bool:
@@ -195,16 +194,27 @@ class Relay:
         return turn is not None and too_long and await turn.shrink()
 
     def _ask(self, route: Route) -> AbstractAsyncContextManager[Forwarded]:
-        request, remembering = self._request, self._remembering
-        messages = remembering.turn.messages if remembering is not None and remembering.turn is not None else None
-        return route.client.forward(request.path, request.rewritten(route.name, messages), request.completion_id)
+        if self._remembering is not None:
+            return self._ask_remembering(route, self._remembering)
+        return route.client.forward(self._request.path, self._request.rewritten(route.name, None))
+
+    @asynccontextmanager
+    async def _ask_remembering(self, route: Route, remembering: Remembering) -> AsyncGenerator[Forwarded, None]:
+        """Ask with what fits of the thread into the window of the server that is asked."""
+        turn, messages = remembering.turn, None
+        if turn is not None:
+            await turn.show(route.target)
+            messages = turn.messages
+        body = self._request.rewritten(route.name, messages)
+        async with route.client.forward(self._request.path, body, remembering.completion_id) as answer:
+            yield answer
 
     async def _whole(self, route: Route, answer: Forwarded, send: Send) -> None:
         body = await answer.read()
         with suppress(*UNREADABLE):
             self._used = decode_counted(body).usage
         if self._remembering is not None:
-            await self._remembering.whole(body)
+            body = await self._remembering.whole(body)
         length = (b"content-length", str(len(body)).encode())
         await send({"type": "http.response.start", "status": 200, "headers": [length, *_headers(route, answer)]})
         await send({"type": "http.response.body", "body": body, "more_body": False})
@@ -237,10 +247,10 @@ class Relay:
         """Pass a stream on as it comes; return what is left at its end. What is kept holds back the end until it is."""
         held = b""
         async for data in answer.pieces():
-            out = held + passing.feed(data)
-            held = b""
+            out = passing.feed(data)
             if self._remembering is not None:
                 self._remembering.feed(data)
+                out, held = held + self._remembering.named(out), b""
                 end = out.rfind(b"data: [DONE]")
                 if end >= 0:
                     out, held = out[:end], out[end:]

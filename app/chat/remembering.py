@@ -9,6 +9,7 @@ import msgspec
 
 from app.chat.assembling import Assembling
 from app.chat.memory import ChatTurn
+from app.chat.naming import Naming
 from app.engine.events import MessageCut
 from app.errors import ApiError
 from app.kit.caller import Caller
@@ -21,12 +22,23 @@ _DONE = b"[DONE]"
 
 
 class Remembering:
-    """One chat that is kept. It ends once: `whole` or `assembled` when the answer is there, else `cut` or `refused`."""
+    """One chat that is kept. It ends once: `whole` or `assembled` when the answer is there, else `cut` or `refused`.
+
+    `named` gives what was streamed the chat's id, under which the answer is kept.
+    """
 
     def __init__(
-        self, caller: Caller, request: Mapping[str, Any], turn: ChatTurn | None, stored: StoredCompletions | None
+        self,
+        caller: Caller,
+        completion_id: str,
+        request: Mapping[str, Any],
+        turn: ChatTurn | None,
+        stored: StoredCompletions | None,
     ) -> None:
+        self.completion_id = completion_id
         self.turn = turn
+        self._naming = Naming(completion_id)
+        self.named = self._naming.events
         self._caller = caller
         self._request = request
         self._stored = stored
@@ -55,13 +67,14 @@ class Remembering:
             if choice.get("index") == 0:
                 self._said.append((choice.get("delta") or {}).get("content") or "")
 
-    async def whole(self, body: bytes) -> None:
-        """Keep an answer that came in one piece, before the client gets it. Raises Unavailable."""
+    async def whole(self, body: bytes) -> bytes:
+        """Keep an answer that came in one piece; return what the client then gets. Raises Unavailable."""
         try:
             completion = msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError):
             completion = None
         await self._keep(completion if isinstance(completion, dict) else None)
+        return self._naming.whole(body)
 
     async def assembled(self) -> None:
         """Keep an answer that was streamed, before the client gets its end. Raises Unavailable."""
@@ -72,7 +85,7 @@ class Remembering:
             await self.cut("run_failed")
             return
         if self._stored is not None:
-            await self._stored.keep(self._caller, self._request, completion)
+            await self._stored.keep(self._caller, self._request, {**completion, "id": self.completion_id})
         if self.turn is not None:
             first = completion["choices"][0]
             await self.turn.finish(first["message"].get("content") or "", first.get("finish_reason"))

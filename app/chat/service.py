@@ -12,7 +12,6 @@ from app.chat.refusals import error_of_failure
 from app.chat.relay import Relay, Relays, Request
 from app.chat.remembering import Remembering
 from app.chat.schemas import CreateChatCompletion, CreateEmbedding, Relayed
-from app.engine.prompt import Room
 from app.inference.failures import ModelFailure
 from app.inference.tokens import CHARACTERS_PER_TOKEN
 from app.kit.caller import Caller
@@ -58,7 +57,7 @@ class ChatService:
             allowance.admit_stream()
         reservation = allowance.admit_run(_estimate(asked, body) if allowance.counts_tokens else 0)
         try:
-            remembering, completion_id = await self._remembering(caller, model, asked, body)
+            remembering = await self._remembering(caller, model, asked, body)
         except BaseException:
             reservation.release()
             raise
@@ -68,23 +67,20 @@ class ChatService:
             path=path,
             body=body,
             asked=asked,
-            completion_id=completion_id,
         )
         return Relay(self._catalog, request, reservation, self._relays, remembering)
 
-    async def _remembering(
-        self, caller: Caller, model: str, asked: Relayed, body: bytes
-    ) -> tuple[Remembering | None, str | None]:
-        """Begin what is to be remembered of a chat; return it with the id that the answer is to have."""
+    async def _remembering(self, caller: Caller, model: str, asked: Relayed, body: bytes) -> Remembering | None:
+        """Begin what is to be remembered of a chat."""
         if not isinstance(asked, CreateChatCompletion) or (asked.thread_id is None and not asked.store):
-            return None, None
+            return None
         completion_id = new_completion_id()
         request: dict[str, Any] = msgspec.json.decode(body)
         turn = None
         if asked.thread_id is not None:
             require_id("thread_id", asked.thread_id, "thread")
             turn = await self._turn(caller, model, asked, request, completion_id)
-        return Remembering(caller, request, turn, self._stored if asked.store else None), completion_id
+        return Remembering(caller, completion_id, request, turn, self._stored if asked.store else None)
 
     async def _turn(
         self, caller: Caller, model: str, asked: CreateChatCompletion, request: dict[str, Any], completion_id: str
@@ -92,10 +88,14 @@ class ChatService:
         assert asked.thread_id is not None
         try:
             upstream = await self._catalog.upstream(model)
-            room = Room(window=upstream.window, answer=asked.answer_tokens, budget=None)
-            messages, tools = request["messages"], request.get("tools")
             return await self._memory.begin(
-                caller, asked.thread_id, messages, upstream, room, tools, chat_id=completion_id
+                caller,
+                asked.thread_id,
+                request["messages"],
+                upstream,
+                answer_tokens=asked.answer_tokens,
+                tools=request.get("tools"),
+                chat_id=completion_id,
             )
         except ModelFailure as failure:
             raise error_of_failure(failure) from None

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Row, and_, bindparam, delete, select, text, update
+from sqlalchemy import Row, and_, bindparam, delete, insert, select, update
 
 from app.audit.repository import record
 from app.db.database import ReadTx, WriteTx
@@ -11,7 +11,6 @@ from app.db.repository import has_pair, read_page, wrong_cursor
 from app.db.tables import ChatCompletionRow, table
 from app.errors import NotFound
 from app.kit.caller import Caller
-from app.kit.ids import new_completion_id
 from app.kit.pages import Page, PageQuery, page_of
 from app.kit.wire import to_json
 from app.stored.schemas import Document, completion_of, messages_of
@@ -24,13 +23,7 @@ _SHOWN = [COMPLETIONS.c[name] for name in ("id", "metadata", "completion")]
 _INPUT = [COMPLETIONS.c[name] for name in ("id", "messages")]
 _THIS = and_(COMPLETIONS.c.id == bindparam("key"), COMPLETIONS.c.project_id == bindparam("project"))
 _FIND, _FIND_INPUT = select(*_SHOWN).where(_THIS), select(*_INPUT).where(_THIS)
-_NAMES = [column.name for column in COMPLETIONS.c]
-# Both engines take this text; SQLAlchemy would want one construct for each.
-_ADD = text(
-    # Names of our own columns; every value is bound.
-    f"INSERT INTO chat_completions ({', '.join(_NAMES)}) VALUES ({', '.join(f':{name}' for name in _NAMES)}) "  # noqa: S608
-    "ON CONFLICT (id) DO NOTHING"
-)
+_ADD = insert(COMPLETIONS)
 _SET_METADATA = update(COMPLETIONS).where(_THIS).values(metadata=bindparam("pairs"))
 _DELETE = delete(COMPLETIONS).where(_THIS)
 
@@ -86,14 +79,10 @@ class CompletionWriter(CompletionReader):
         self._write = tx
         self._caller = caller
 
-    def add(self, columns: Mapping[str, Any], at: int) -> str:
-        """Insert a completion; return its id, which is a new one where that of the columns is taken."""
-        values = {**columns, "project_id": self.project_id}
-        if not self._write.run(_ADD, values):
-            values["id"] = new_completion_id()
-            self._write.run(_ADD, values)
-        record(self._write, self._caller, "chat_completion.create", values["id"], at)
-        return str(values["id"])
+    def add(self, columns: Mapping[str, Any], at: int) -> None:
+        """Insert a completion."""
+        self._write.run(_ADD, {**columns, "project_id": self.project_id})
+        record(self._write, self._caller, "chat_completion.create", columns["id"], at)
 
     def set_metadata(self, completion_id: str, metadata: Mapping[str, str], at: int) -> Row[Any]:
         """Replace a completion's metadata and return its row. Raises NotFound."""

@@ -1,20 +1,15 @@
 """Rules of stored chat completions."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from app.db.database import Database
 from app.kit.caller import Caller
 from app.kit.clock import Clock
-from app.kit.ids import COMPLETION_PREFIX, new_completion_id
 from app.kit.pages import Page, PageQuery
 from app.kit.wire import to_json
 from app.stored.repository import CompletionReader, CompletionWriter
 from app.stored.schemas import Document, StoredCompletionDeleted, completion_of, kept
-
-OURS = re.compile(rf"{COMPLETION_PREFIX}[A-Za-z0-9_-]{{1,50}}")
-"""An id that clients can send back."""
 
 
 class StoredCompletions:
@@ -28,23 +23,21 @@ class StoredCompletions:
         self._clock = clock
         self._aliases = aliases
 
-    async def keep(self, caller: Caller, request: Mapping[str, Any], completion: Mapping[str, Any]) -> str:
-        """Keep a whole `chat.completion` and what it answers; return the id under which it is kept.
+    async def keep(self, caller: Caller, request: Mapping[str, Any], completion: Mapping[str, Any]) -> None:
+        """Keep a whole `chat.completion`, under its id, which is one of ours, and what it answers.
 
-        That is its own, unless it is taken or no id that a client could ask for: then a new one. `request` is the
-        client's body, decoded, its metadata within the bounds of `Metadata`.
+        `request` is the client's body, decoded, its metadata within the bounds of `Metadata`.
         """
         at = self._clock.now()
-        completion_id = str(completion.get("id"))
         columns = {
-            "id": completion_id if OURS.fullmatch(completion_id) else new_completion_id(),
+            "id": completion["id"],
             "created_at": completion["created"],
             "model": self._served(completion["model"]),
             "metadata": to_json(request.get("metadata") or {}),
             "completion": to_json(kept(request, completion, caller.request_id)),
             "messages": to_json(request["messages"]),
         }
-        return await self._database.write(lambda tx: CompletionWriter(tx, caller).add(columns, at))
+        await self._database.write(lambda tx: CompletionWriter(tx, caller).add(columns, at))
 
     async def page(
         self, caller: Caller, query: PageQuery, model: str | None, metadata: Mapping[str, str]

@@ -76,10 +76,12 @@ async def test_what_happens_to_stored_completions_is_recorded(served_alone: Serv
     on, api = served_alone, served_alone.client
     message = {"role": "assistant", "content": SECRET}
     choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
-    answer = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1_700_000_000, "model": SECRET}
+    answer = {"object": "chat.completion", "created": 1_700_000_000, "model": SECRET}
     asked = {"messages": [{"role": "user", "content": SECRET}], "metadata": {"note": SECRET}}
     caller = replace(CALLER, request_id="req_of_the_chat")
-    kept = [await on.parts.stored.keep(caller, asked, {**answer, "choices": choices}) for _ in range(2)]
+    kept = ["chatcmpl-1", "chatcmpl-3"]
+    for kept_id in kept:
+        await on.parts.stored.keep(caller, asked, {**answer, "id": kept_id, "choices": choices})
     await post(api, f"/v1/chat/completions/{kept[0]}", {"metadata": {"a": SECRET}})
     await api.post("/v1/chat/completions/chatcmpl-2", json={"metadata": {"a": SECRET}})
     await get(api, f"/v1/chat/completions/{kept[0]}/messages")

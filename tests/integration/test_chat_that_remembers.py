@@ -159,6 +159,35 @@ async def test_the_id_of_what_is_kept_is_asked_of_the_model_server(scripted: Scr
     assert len(request.headers["x-request-id"]) == 24
 
 
+def told_ids(answer: Any) -> set[str]:
+    """Return the ids that a client is told, in one piece or chunk by chunk."""
+    if answer.headers["content-type"] == "application/json":
+        return {answer.json()["id"]}
+    events = [line.removeprefix("data: ") for line in answer.text.splitlines() if line.startswith("data: {")]
+    assert len(events) > 2
+    return {json.loads(event)["id"] for event in events}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("theirs", ["chatcmpl-812", "gen-1"])
+async def test_a_server_with_ids_of_its_own_leaves_the_client_one_that_works(
+    scripted: Scripted, theirs: str, stream: bool
+) -> None:
+    whole = replies(200, json.dumps({**WHOLE, "id": theirs}).encode())
+    scripted.model.script.append(sends(STREAMED.replace(b"chatcmpl-a1", theirs.encode())) if stream else whole)
+    body = {"model": "gpt-4o", "messages": [LATER], "store": True, "stream": stream}
+    [told] = told_ids(await scripted.client.post(CHAT, json=body))
+    assert told != theirs
+    stored = await get(scripted.client, f"{CHAT}/{told}")
+    assert (stored["id"], stored["choices"][0]["message"]["content"]) == (told, "hello there")
+
+
+async def test_an_answer_that_nobody_keeps_has_the_servers_own_id(scripted: Scripted) -> None:
+    scripted.model.script.append(sends(STREAMED))
+    body = {"model": "gpt-4o", "messages": [LATER], "stream": True}
+    assert told_ids(await scripted.client.post(CHAT, json=body)) == {"chatcmpl-a1"}
+
+
 @pytest.mark.parametrize(
     "part",
     [

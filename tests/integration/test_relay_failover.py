@@ -11,7 +11,7 @@ from tests.fakes.model_faults import cuts, replies, resets
 from tests.fakes.model_gate import waits
 from tests.fakes.model_server import ModelServer, model_server
 from tests.fakes.model_wire import models, role, text
-from tests.fixtures.calls import assert_refused, get
+from tests.fixtures.calls import assert_refused, get, new_thread, texts_of
 from tests.fixtures.rooms import CHAT, Served, served
 
 pytestmark = pytest.mark.anyio
@@ -22,6 +22,7 @@ name = "main"
 url = "{main}"
 role = "chat"
 concurrency = 1
+context_window = 8192
 
 [[upstream]]
 name = "cpu"
@@ -29,6 +30,7 @@ url = "{cpu}"
 fallback_for = ["main"]
 fallback_model = "small"
 concurrency = 1
+context_window = 256
 
 [aliases]
 "gpt-4o" = "large"
@@ -50,7 +52,12 @@ class Pair(NamedTuple):
 
 
 def asked(server: ModelServer) -> list[str]:
-    return [request.json["model"] for request in server.requests if request.method == "POST"]
+    return [request.json["model"] for request in server.requests if request.path == CHAT]
+
+
+def goes_away(server: ModelServer) -> None:
+    server.listing = resets(head=False)
+    server.script.extend([resets(head=False)] * 50)
 
 
 def told(answer: Any) -> dict[str, str]:
@@ -72,8 +79,7 @@ async def pair(conformance: Any, tmp_path: Path, anyio_backend: str) -> AsyncIte
 
 async def test_the_other_answers_at_once_when_the_first_cannot_be_reached_and_the_client_is_told(pair: Pair) -> None:
     assert told(await pair.ask()) == {}
-    pair.main.listing = resets(head=False)
-    pair.main.script.extend([resets(head=False)] * 9)
+    goes_away(pair.main)
     for _ in range(2):
         answer = await pair.ask()
         assert (answer.status_code, told(answer)) == (200, TOLD)
@@ -110,8 +116,7 @@ async def test_a_full_server_leaves_requests_to_the_other_and_when_both_are_full
 
 async def test_with_both_away_it_is_503_and_an_unknown_model_is_404_always(pair: Pair) -> None:
     for server in (pair.main, pair.cpu):
-        server.listing = resets(head=False)
-        server.script.extend([resets(head=False)] * 50)
+        goes_away(server)
     for _ in range(2):
         answer = await pair.ask()
         assert (answer.status_code, answer.json()["error"]["type"]) == (503, "service_unavailable_error")
@@ -126,3 +131,32 @@ async def test_a_server_for_chats_gets_no_embeddings(pair: Pair) -> None:
     text = "The model `large` does not exist or you do not have access to it."
     assert_refused(answer, text, status=404, code="model_not_found")
     assert (asked(pair.main), asked(pair.cpu)) == ([], [])
+
+
+LONG = "gold " * 30
+
+
+async def test_a_chat_with_a_thread_is_cut_down_to_the_window_of_the_server_that_answers(pair: Pair) -> None:
+    thread = await new_thread(pair.on.client, *[f"{number} {LONG}" for number in range(12)])
+    assert told(await pair.ask(thread_id=thread)) == {}
+    assert len(pair.main.requests[-1].json["messages"]) == 13
+    goes_away(pair.main)
+    pair.cpu.script.append(replies(404, b"{}"))  # it has no tokenizer
+    answer = await pair.ask(thread_id=thread)
+    assert (answer.status_code, told(answer)) == (200, TOLD)
+    shown = [message["content"] for message in pair.cpu.requests[-1].json["messages"]]
+    assert shown[-3:] == ["x", "hello there", "x"]
+    assert [one.split()[0] for one in shown[:-3]] == [str(number) for number in range(15 - len(shown), 12)]
+    assert 3 < len(shown) < 9, "no more than 256 tokens, and not much less"
+    assert (await texts_of(pair.on.client, thread))[-2:] == ["x", "hello there"]
+
+
+async def test_a_chat_that_fits_only_the_server_that_is_away_is_refused_and_leaves_no_trace(pair: Pair) -> None:
+    goes_away(pair.main)
+    thread = await new_thread(pair.on.client, "first")
+    pair.cpu.script.append(replies(200, b'{"count": 300}'))
+    messages = [{"role": "user", "content": LONG * 10}]
+    answer = await pair.ask(thread_id=thread, messages=messages)
+    assert_refused(answer, answer.json()["error"]["message"], param="messages", code="context_length_exceeded")
+    assert "the model's context window is 256" in answer.json()["error"]["message"]
+    assert (asked(pair.cpu), await texts_of(pair.on.client, thread)) == ([], ["first"])

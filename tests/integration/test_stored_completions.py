@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from typing import Any
-from uuid import uuid4
 
 import openai
 import pytest
@@ -86,32 +85,6 @@ async def test_calls_of_tools_and_several_choices_are_kept(served_rooms: Served)
     assert shown["choices"] == [
         {**choice, "message": {**calling, "refusal": None}, "logprobs": None} for choice in choices
     ]
-
-
-async def test_an_id_that_is_taken_is_not_given_twice(served_rooms: Served) -> None:
-    first = await keep(served_rooms, id="chatcmpl-taken")
-    second = await keep(served_rooms, id="chatcmpl-taken", model="another")
-    assert first == "chatcmpl-taken"
-    assert second.startswith("chatcmpl-")
-    assert len(second) == len("chatcmpl-") + 24
-    models = [(await get(served_rooms.client, f"{WHERE}/{one}"))["model"] for one in (first, second)]
-    assert models == ["any", "another"]
-    elsewhere = replace(CALLER, project_id="proj_other")
-    assert await keep(served_rooms, id="chatcmpl-taken", caller=elsewhere) not in (first, second)
-    assert (await get(served_rooms.client, f"{WHERE}/{first}"))["model"] == "any"
-
-
-@pytest.mark.parametrize("unfit", ["gen-1", "chatcmpl-", "chatcmpl-a b", "chatcmpl-" + "x" * 56, None, "chatcmpl-é"])
-async def test_an_id_that_no_client_could_send_is_replaced(served_rooms: Served, unfit: str | None) -> None:
-    made = await keep(served_rooms, id=unfit)
-    assert made != unfit
-    assert (await get(served_rooms.client, f"{WHERE}/{made}"))["id"] == made
-
-
-async def test_the_longest_id_that_vllm_makes_is_kept(served_rooms: Served) -> None:
-    for fit in (f"chatcmpl-{uuid4().hex}", f"chatcmpl-{uuid4()}", "chatcmpl-" + uuid4().hex.ljust(50, "x")):
-        assert await keep(served_rooms, id=fit) == fit
-        assert await ids(served_rooms, f"{WHERE}/{fit}/messages") == [f"{fit}-0"]
 
 
 async def test_lists_begin_with_the_oldest(served_rooms: Served) -> None:

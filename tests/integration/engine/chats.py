@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import select
 
 from app.chat.memory import ChatMemory, ChatTurn
-from app.engine.prompt import Room, Upstream
+from app.engine.prompt import Upstream
 from app.messages.repository import MessageWriter
 from app.messages.schemas import CreateMessage
 from app.messages.service import MessageService
@@ -32,9 +32,8 @@ class Chats:
 
     async def begin(self, thread_id: str, messages: list[dict[str, Any]] | None = None, **given: Any) -> ChatTurn:
         upstream = Upstream(self.model, "tiny", self.window)
-        room = Room(self.window, None, None)
         caller = given.pop("caller", CALLER)
-        return await self.memory.begin(caller, thread_id, messages or HELLO, upstream, room, **given)
+        return await self.memory.begin(caller, thread_id, messages or HELLO, upstream, **given)
 
     async def said(self, thread_id: str) -> list[tuple[str, str, str | None]]:
         """Return what a thread holds: who said it, what, and why it ended early."""

@@ -168,7 +168,7 @@ KILLED = """
 import asyncio, sys
 from app.db.opening import open_database
 from app.chat.memory import ChatMemory
-from app.engine.prompt import Room, Upstream
+from app.engine.prompt import Upstream
 from app.kit.clock import SystemClock
 from app.messages.service import MessageService
 from app.threads.repository import ThreadWriter
@@ -181,7 +181,7 @@ async def main():
     thread = await database.write(lambda tx: ThreadWriter(tx, CALLER).create(CreateThread(), 1))
     memory = ChatMemory(database, clock, conversation=MessageService(database, clock), context_messages=9)
     said = [{"role": "user", "content": "hello again"}]
-    await memory.begin(CALLER, thread.id, said, Upstream(ScriptedModel([]), "tiny", None), Room(None, None, None))
+    await memory.begin(CALLER, thread.id, said, Upstream(ScriptedModel([]), "tiny", None))
     print(thread.id, flush=True)
     await asyncio.Event().wait()
 
