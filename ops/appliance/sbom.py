@@ -38,8 +38,9 @@ def python_components(found: Iterable[Distribution]) -> Iterator[dict[str, Any]]
     yield component("application", "python", interpreter, f"pkg:generic/python@{interpreter}")
     for one in found:
         name = re.sub(r"[-_.]+", "-", one.metadata["Name"]).lower()
-        licence = one.metadata.get("License-Expression")
-        yield component("library", name, one.version, f"pkg:pypi/{name}@{quote(one.version)}", licence)
+        licence = one.metadata.json.get("license_expression")
+        purl = f"pkg:pypi/{name}@{quote(one.version)}"
+        yield component("library", name, one.version, purl, str(licence) if licence else None)
 
 
 def debian_components(status: str) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,1 @@
+"""What Dockerfile.vllm adds to vLLM's image. Standard library only: of ours, nothing else is in there."""
