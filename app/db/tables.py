@@ -337,6 +337,20 @@ class ChatCompletionRow(Base):
     )
 
 
+class VectorStoreRow(Base):
+    """The name of a vector store that was brought along from elsewhere: what refers to it finds it again."""
+
+    __tablename__ = "vector_stores"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(Id)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    name: Mapped[str | None] = mapped_column(Text)
+    metadata_: Mapped[str] = mapped_column("metadata", Json)
+
+    __table_args__ = (Index("ix_vector_stores_project_created", "project_id", "created_at", "id"),)
+
+
 class UsageRow(Base):
     """What a key used in a project on a day (UTC). Ids begin with the day, so they sort by it."""
 
