@@ -70,6 +70,21 @@ class PastCalls(Struct, frozen=True):
     text_only = chat
 
 
+class Called(Struct, frozen=True):
+    """A function call whose output is an item of its own, if there is one yet."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class Answered(Struct, frozen=True):
+    """The output of a call that is an item of its own."""
+
+    id: str
+    output: str
+
+
 class Sent(Struct, frozen=True):
     """A message of a chat completion that its client sends beside a thread: always shown, and as it came.
 
@@ -109,6 +124,31 @@ class Sent(Struct, frozen=True):
 
 
 Past = PastMessage | PastCalls | Sent
+Told = Past | Called | Answered
+"""What a conversation holds, before calls and outputs are put together."""
+
+
+def paired(told: Sequence[Told]) -> list[Past]:
+    """Put each call together with its output; calls that follow each other are one round.
+
+    A call without an output is left out, since models are at a loss with it; so is an output without a call.
+    """
+    outputs = {item.id: item.output for item in told if isinstance(item, Answered)}
+    if not outputs:
+        return [item for item in told if not isinstance(item, Called | Answered)]
+    history: list[Past] = []
+    called: list[PastCall] = []
+    for item in told:
+        if isinstance(item, Called):
+            if item.id in outputs:
+                called.append(PastCall(item.id, item.name, item.arguments, outputs[item.id]))
+            continue
+        if called:
+            history.append(PastCalls(called))
+            called = []
+        if not isinstance(item, Answered):
+            history.append(item)
+    return [*history, PastCalls(called)] if called else history
 
 
 def sound(arguments: str) -> str:

@@ -86,6 +86,25 @@ class MessageStopped(Event, tag="message_stopped", kw_only=True, frozen=True):
     error: RunError | None = None
 
 
+class ReasoningStarted(Event, tag="reasoning", kw_only=True, frozen=True):
+    """The model begins to reason, before it answers."""
+
+    at: int
+    item_id: str
+
+
+class ReasoningAdded(Event, tag="r", kw_only=True, frozen=True):
+    """A piece of what the model reasons."""
+
+    text: str
+
+
+class ReasoningFinished(Event, tag="reasoning_finished", kw_only=True, frozen=True):
+    """What the model reasoned is whole, or as long as it got."""
+
+    at: int
+
+
 class ToolCallsStarted(Event, tag="tools", kw_only=True, frozen=True):
     """The model begins to call tools, in a step of its own."""
 
@@ -120,6 +139,13 @@ class OutputsSubmitted(Event, tag="outputs", kw_only=True, frozen=True):
 
     at: int
     outputs: dict[str, str]
+
+
+class CallsFinished(Event, tag="calls_finished", kw_only=True, frozen=True):
+    """The calls are whole and the client's from now on: the turn does not wait for their outputs."""
+
+    at: int
+    usage: TokenUsage
 
 
 class ToolCallsStopped(Event, tag="tools_stopped", kw_only=True, frozen=True):
@@ -187,9 +213,13 @@ TurnEvent = (
     | TextAdded
     | MessageFinished
     | MessageStopped
+    | ReasoningStarted
+    | ReasoningAdded
+    | ReasoningFinished
     | ToolCallsStarted
     | ToolCallAdded
     | ArgumentsAdded
+    | CallsFinished
     | OutputsRequired
     | OutputsSubmitted
     | ToolCallsStopped
@@ -202,7 +232,9 @@ TurnEvent = (
     | TurnExpired
 )
 TurnEnded = TurnCompleted | TurnIncomplete | TurnFailed | TurnExpired | TurnCancelled
-Pieces = MessageStarted | TextAdded | ToolCallsStarted | ToolCallAdded | ArgumentsAdded
+Deltas = TextAdded | ReasoningAdded | ToolCallAdded | ArgumentsAdded
+"""What happens many times in an answer and tells no time."""
+Pieces = Deltas | MessageStarted | ReasoningStarted | ToolCallsStarted
 """What is told at once and flushed soon; everything else is on disk before it is told."""
 
 encode_events = msgspec.json.Encoder().encode

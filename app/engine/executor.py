@@ -178,7 +178,7 @@ class Executor:
             self._bus.close(spec.run_id)
 
     def abandon(self, run_id: str) -> None:
-        """Stop a run whose thread was deleted: nothing of it is kept, and the model server is freed."""
+        """Stop a run whose thread was deleted, or that nobody can read any more, and free the model server."""
         task = self._running.get(run_id)
         if task is not None:
             self._cancelled.add(run_id)  # what the model has said by now counts, as when it is cancelled
@@ -216,7 +216,8 @@ class Executor:
         return True
 
     async def _until_over(self, turn: Turn, topic: Topic, has_slot: bool, settle: Callable[[], None]) -> None:
-        recorder = Recorder(turn, topic, self._journal, self._flusher, on_rest=settle)
+        keeps = (self._journal, self._flusher) if turn.spec.recorded else None
+        recorder = Recorder(turn, topic, keeps, on_rest=settle)
         try:
             await self._in_time(turn, recorder, has_slot)
         except LostRun:

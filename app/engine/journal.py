@@ -10,11 +10,17 @@ from msgspec.structs import replace
 from app.db.database import Database, ReadTx, WriteTx
 from app.engine.events import (
     ArgumentsAdded,
+    CallsFinished,
+    Deltas,
     MessageFinished,
     MessageStarted,
     MessageStopped,
     OutputsRequired,
     OutputsSubmitted,
+    ReasoningAdded,
+    ReasoningFinished,
+    ReasoningStarted,
+    RunError,
     TextAdded,
     TokenUsage,
     ToolCallAdded,
@@ -36,12 +42,15 @@ from app.engine.events import (
 )
 from app.engine.statements import (
     ADD_EVENTS,
+    ADD_ITEM,
     ADD_MESSAGE,
     ADD_STEP,
     DETAIL_STEP,
+    DROP_ITEMS_OF_ATTEMPT,
     DROP_MESSAGE,
     DROP_MESSAGES_OF_ATTEMPT,
     DROP_STEPS_OF_ATTEMPT,
+    END_CALLS,
     END_MESSAGE,
     END_RUN,
     END_STEP,
@@ -51,7 +60,6 @@ from app.engine.statements import (
     NEXT_POSITION,
     REQUEUE_RUN,
     START_RUN,
-    STOP_CALLS,
     TAKE_OVER,
     UNLOCK_THREAD,
     WAIT_FOR_OUTPUTS,
@@ -154,6 +162,8 @@ class _Entry:
         self.spec = turn.spec
         self.status = turn.status
         self.text = "" if turn.message_open else "".join(turn.text)
+        self.reasoning = "".join(turn.reasoning)
+        self.reasoning_id = turn.reasoned_id
         self.calls = list(turn.calls)
         self.step_id = turn.step_id
         self.message_id = turn.message_id
@@ -176,7 +186,7 @@ class _Entry:
         record_events(tx, self.spec.run_id, events, self.at)
 
     def _apply(self, tx: WriteTx, event: TurnEvent) -> None:
-        if not isinstance(event, TextAdded | ToolCallAdded | ArgumentsAdded):
+        if not isinstance(event, Deltas):
             self.at = event.at
         match event:
             case MessageStarted():
@@ -190,7 +200,13 @@ class _Entry:
                 self._start_calls(tx, event)
             case ToolCallsStopped():
                 self._stop_calls(tx, event)
-            case TextAdded() | ToolCallAdded() | ArgumentsAdded() | TurnQueued():
+            case CallsFinished():
+                tx.run(END_CALLS, self._ended_calls(event.at, "completed", event.usage, None))
+            case ReasoningFinished():
+                self._keep_reasoning(tx, event.at)
+            case (
+                TextAdded() | ReasoningAdded() | ToolCallAdded() | ArgumentsAdded() | ReasoningStarted() | TurnQueued()
+            ):
                 pass
             case _:
                 self._apply_to_run(tx, event)
@@ -211,6 +227,8 @@ class _Entry:
                 self._hold(tx.run(REQUEUE_RUN, self._run_params(event.at, "queued")))
                 tx.run(DROP_MESSAGES_OF_ATTEMPT, {"thread": self.spec.thread_id, "run": self.spec.run_id})
                 tx.run(DROP_STEPS_OF_ATTEMPT, {"run": self.spec.run_id})
+                if self.spec.surface == "response":
+                    tx.run(DROP_ITEMS_OF_ATTEMPT, {"thread": self.spec.thread_id, "run": self.spec.run_id})
             case TurnCompleted() | TurnIncomplete() | TurnFailed() | TurnExpired() | TurnCancelled():
                 self._end_run(tx, event)
             case _:
@@ -229,15 +247,31 @@ class _Entry:
         tx.run(DETAIL_STEP, params)
 
     def _stop_calls(self, tx: WriteTx, event: ToolCallsStopped) -> None:
-        params = {
+        tx.run(END_CALLS, self._ended_calls(event.at, step_status(event), event.usage, event.error))
+
+    def _ended_calls(self, at: int, reached: str, usage: TokenUsage | None, error: RunError | None) -> dict[str, Any]:
+        return {
             "step": self.step_id,
-            "reached": step_status(event),
-            "at": event.at,
+            "reached": reached,
+            "at": at,
             "details": self._call_details(),
-            "tokens": to_json(event.usage) if event.usage is not None else None,
-            "error": to_json(event.error) if event.error is not None else None,
+            "tokens": to_json(usage) if usage is not None else None,
+            "error": to_json(error) if error is not None else None,
         }
-        tx.run(STOP_CALLS, params)
+
+    def _keep_reasoning(self, tx: WriteTx, at: int) -> None:
+        item = {
+            "id": self.reasoning_id,
+            "project_id": self.spec.project_id,
+            "thread_id": self.spec.thread_id,
+            "position": self._next_position(tx),
+            "created_at": at,
+            "type": "reasoning",
+            "call_id": None,
+            "body": to_json({"summary": [], "content": [{"type": "reasoning_text", "text": self.reasoning}]}),
+            "run_id": self.spec.run_id,
+        }
+        tx.run(ADD_ITEM, item)
 
     def _call_details(self) -> str:
         return to_json({"type": "tool_calls", "tool_calls": [call.detail() for call in self.calls]})
@@ -251,19 +285,23 @@ class _Entry:
 
     def _made(self, tx: WriteTx, at: int) -> dict[str, Any]:
         """Take the thread's next position for what the model makes; return what its row has in any case."""
-        row = tx.first(NEXT_POSITION, {"thread": self.spec.thread_id})
-        if row is None:
-            raise LostRun(self.spec.run_id)
         return {
+            "position": self._next_position(tx),
             "project_id": self.spec.project_id,
             "thread_id": self.spec.thread_id,
             "assistant_id": self.spec.assistant_id,
             "run_id": self.spec.run_id,
             "created_at": at,
-            "position": row.last_position,
             "status": "in_progress",
             "metadata": EMPTY_JSON,
         }
+
+    def _next_position(self, tx: WriteTx) -> int:
+        row = tx.first(NEXT_POSITION, {"thread": self.spec.thread_id})
+        if row is None:
+            raise LostRun(self.spec.run_id)
+        position: int = row.last_position
+        return position
 
     def _start_message(self, tx: WriteTx, event: MessageStarted) -> None:
         made = self._made(tx, event.at)
@@ -304,6 +342,7 @@ class _Entry:
             "tokens": to_json(event.usage),
             "error": to_json(event.error) if isinstance(event, TurnFailed) else None,
             "reason": event.reason if isinstance(event, TurnIncomplete) else None,
+            "thread": self.spec.thread_id,
         }
         self._hold(tx.run(END_RUN, params))
         tx.run(UNLOCK_THREAD, {"thread": self.spec.thread_id, "run": self.spec.run_id})

@@ -8,10 +8,14 @@ from typing import Any
 
 from app.engine.events import (
     ArgumentsAdded,
+    CallsFinished,
     MessageFinished,
     MessageStarted,
     MessageStopped,
     OutputsRequired,
+    ReasoningAdded,
+    ReasoningFinished,
+    ReasoningStarted,
     TextAdded,
     TokenUsage,
     ToolCallAdded,
@@ -21,7 +25,7 @@ from app.engine.events import (
     TurnEvent,
     TurnIncomplete,
 )
-from app.engine.turn import TurnSpec
+from app.engine.turn import Surface, TurnSpec
 from app.inference.chunks import Chunk, ToolCallPiece, Usage
 from app.inference.client import ChatModel, ChatRequest
 from app.inference.failures import ModelBroke
@@ -48,9 +52,9 @@ async def run_turn(
 
     `used` is what earlier calls of the turn took. Raises ModelFailure.
     """
-    answer = Answer(clock, used)
+    answer = Answer(clock, used, spec.surface)
     async with model.stream(_request(spec, name, prompt)) as batches:
-        if not spec.tools:
+        if not spec.tools and spec.surface == "run":
             # The answer can only be a message: it is opened while the model still reads the prompt.
             yield tuple(answer.open_message())
         async for chunks in batches:
@@ -61,10 +65,10 @@ async def run_turn(
 
 
 def _apart(events: Batch) -> Iterator[Batch]:
-    """Keep a message that ended apart from the tool calls that follow it, so that each batch is of one kind."""
+    """Keep what ended apart from what follows it, so that each batch is of one kind."""
     start = 0
     for position, event in enumerate(events):
-        if isinstance(event, MessageFinished):
+        if isinstance(event, MessageFinished | ReasoningFinished):
             if position > start:
                 yield events[start:position]
             yield (event,)
@@ -76,16 +80,19 @@ def _apart(events: Batch) -> Iterator[Batch]:
 class Answer:
     """Turns the chunks of one model call into events."""
 
-    def __init__(self, clock: Clock, used: TokenUsage = NOTHING_USED) -> None:
+    def __init__(self, clock: Clock, used: TokenUsage = NOTHING_USED, surface: Surface = "run") -> None:
         self._clock = clock
+        self._surface = surface
         self._used = used
         self._finish_reason: str | None = None
         self._usage = TokenUsage()
         self._in_message = False
+        self._reasons = False
         self._calls: dict[int, int] = {}
 
     def open_message(self) -> Iterator[TurnEvent]:
         """Begin a message."""
+        yield from self._end_reasoning()
         self._in_message = True
         yield MessageStarted(at=self._clock.now(), step_id=new_id("step"), message_id=new_id("msg"))
 
@@ -96,6 +103,8 @@ class Answer:
         for choice in chunk.choices:
             if choice.finish_reason is not None:
                 self._finish_reason = choice.finish_reason
+            if choice.delta.reasoning and self._surface == "response":
+                yield from self._reason(choice.delta.reasoning)
             text = choice.delta.content or choice.delta.refusal
             if text and not self._calls:
                 if not self._in_message:
@@ -103,6 +112,20 @@ class Answer:
                 yield TextAdded(text=text)
             for piece in choice.delta.tool_calls or ():
                 yield from self._read_call(piece)
+
+    def _reason(self, text: str) -> Iterator[TurnEvent]:
+        """Take what the model reasons in; what it still reasons once it has begun to answer is dropped."""
+        if self._in_message or self._calls:
+            return
+        if not self._reasons:
+            self._reasons = True
+            yield ReasoningStarted(at=self._clock.now(), item_id=new_id("rs"))
+        yield ReasoningAdded(text=text)
+
+    def _end_reasoning(self) -> Iterator[TurnEvent]:
+        if self._reasons:
+            self._reasons = False
+            yield ReasoningFinished(at=self._clock.now())
 
     def _read_call(self, piece: ToolCallPiece) -> Iterator[TurnEvent]:
         """Take a piece of a call in. Servers number calls as they like; ours go from 0, under ids of our own."""
@@ -117,6 +140,7 @@ class Answer:
             yield ArgumentsAdded(index=self._calls[piece.index], text=function.arguments)
 
     def _begin_calls(self) -> Iterator[TurnEvent]:
+        yield from self._end_reasoning()
         if self._in_message:  # the model said something first: that is a message of its own
             self._in_message = False
             yield MessageFinished(at=self._clock.now(), usage=TokenUsage())
@@ -128,6 +152,8 @@ class Answer:
         if self._finish_reason is None:
             raise ModelBroke("The model server ended its answer without a finish reason.")
         if self._calls and self._finish_reason != "length":  # vLLM says "stop" after a named choice
+            if self._surface == "response":
+                return (CallsFinished(at=at, usage=self._usage), TurnCompleted(at=at, usage=total))
             return (OutputsRequired(at=at, usage=self._usage),)
         if self._calls:
             cut = (ToolCallsStopped(at=at, reason="max_tokens", usage=self._usage),)

@@ -6,6 +6,7 @@ from app.engine.events import (
     IncompleteReason,
     MessageCut,
     MessageStopped,
+    ReasoningFinished,
     TokenUsage,
     ToolCallsStopped,
     TurnCancelled,
@@ -64,7 +65,9 @@ def used_since(turn: Turn, before: TokenUsage) -> TokenUsage:
     )
     if turn.cut_short or (turn.produced and not turn.rests):  # the second: the run was lost while the model spoke
         shown = sum(len(str(message["content"])) for message in turn.asked)
-        said = sum(map(len, turn.text)) + sum(len(call.arguments) for call in turn.calls)
+        said = (
+            sum(map(len, turn.text)) + sum(map(len, turn.reasoning)) + sum(len(call.arguments) for call in turn.calls)
+        )
         used += TokenUsage(shown // CHARACTERS_PER_TOKEN, -(-said // CHARACTERS_PER_TOKEN))
     return used
 
@@ -77,6 +80,8 @@ def closing(turn: Turn, reason: MessageCut, end: EarlyEnd) -> tuple[TurnEvent, .
     if isinstance(end, TurnCancelled) and turn.status != "cancelling":
         events.append(TurnCancelling(at=end.at))
     error = end.error if isinstance(end, TurnFailed) else None
+    if turn.reasons:
+        events.append(ReasoningFinished(at=end.at))
     if turn.message_open:
         events.append(MessageStopped(at=end.at, reason=reason, error=error))
     if turn.tools_open:

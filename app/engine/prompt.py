@@ -11,7 +11,19 @@ from typing import Any, Protocol
 
 from msgspec import Struct, json
 
-from app.engine.context import Past, PastCalls, Sent, choose, estimated, known, most, opening, pinned
+from app.engine.context import (
+    Past,
+    PastCalls,
+    Sent,
+    Told,
+    choose,
+    estimated,
+    known,
+    most,
+    opening,
+    paired,
+    pinned,
+)
 from app.engine.counting import proportional, shares
 from app.engine.turn import TurnSpec
 from app.inference.chunks import PromptTokens
@@ -36,8 +48,8 @@ Keep = Callable[[str, dict[str, int]], None]
 class Conversation(Protocol):
     """Where a thread's past comes from and what it takes is kept."""
 
-    async def history(self, thread_id: str, count: int) -> list[Past]:
-        """Return the newest `count` messages of a thread with the tool calls among them, oldest first."""
+    async def history(self, thread_id: str, count: int, until: int | None = None) -> list[Told]:
+        """Return the newest `count` messages of a thread, up to a position, with what is among them, oldest first."""
         ...
 
     async def remember(self, model: str, counts: dict[str, int]) -> None:
@@ -69,6 +81,10 @@ class Room(Struct, frozen=True):
         return min((limit for limit in (beside, self.budget) if limit is not None), default=None)
 
 
+WHOLE = 10_000
+"""So many messages are shown at most where nothing may be left out."""
+
+
 class BudgetTooSmall(Exception):
     """Not even the newest message fits into what is left of `max_prompt_tokens`."""
 
@@ -84,7 +100,9 @@ class Prompt(Struct, frozen=True):
 class Frame(Struct, frozen=True, kw_only=True):
     """What a thread's past is shown in: what stands before it, the tools, and what is said to it now.
 
-    `last_messages` is how many messages are shown at most, those of the thread that `new` repeats included.
+    `last_messages` is how many messages are shown at most, those of the thread that `new` repeats included. `until` is
+    the newest position of the thread that counts; `said` comes after it, as if it were in it. `whole`: nothing is left
+    out.
     """
 
     thread_id: str
@@ -92,6 +110,9 @@ class Frame(Struct, frozen=True, kw_only=True):
     tools: list[dict[str, Any]] | None = None
     last_messages: int | None = None
     new: Sequence[Sent] = ()
+    until: int | None = None
+    said: Sequence[Told] = ()
+    whole: bool = False
 
     @property
     def instructions(self) -> list[str]:
@@ -115,6 +136,9 @@ class Prompter:
             opening=opening(spec.instructions),
             tools=spec.tools,
             last_messages=spec.last_messages,
+            until=spec.until,
+            said=spec.said,
+            whole=spec.whole_context,
         )
         return await self.fitted(frame, upstream, room, refused=refused)
 
@@ -124,21 +148,37 @@ class Prompter:
         `refused` tells how often the server has found it too long: then no bound and no stated window is trusted, and
         an estimate half as far each time. Raises BudgetTooSmall, PromptTooLong.
         """
-        history = await self._conversation.history(frame.thread_id, frame.last_messages or self._context_messages)
-        history = _with_new(history, frame.new)
+        history = _with_new(await self._past(frame), frame.new)
+        prompt = await self._fitted(frame, upstream, room, history, refused)
+        if frame.whole and len(prompt.messages) < len(_chat(frame, history)):
+            raise PromptTooLong("The input exceeds the model's context window.")
+        return prompt
+
+    async def _fitted(self, frame: Frame, upstream: Upstream, room: Room, history: list[Past], refused: int) -> Prompt:
         if not refused:
             shown = self._sure(frame, upstream, room, history)
             if shown is not None:
                 return _made(frame, shown, history)
         head = _head_estimate(frame)
         limit = room.aim if room.aim is not None else head + sum(map(estimated, history))
-        likely = _chosen(history, [_least(past, upstream.name) for past in history], limit)
+        likely = history if frame.whole else _chosen(history, [_least(past, upstream.name) for past in history], limit)
         counted = await upstream.model.tokenize(
             upstream.name, _chat(frame, likely, text_only=True), frame.tools or None
         )
+        if counted is None and frame.whole:
+            return _made(frame, history, history)
         if counted is None:
             return _made(frame, _chosen(likely, list(map(estimated, likely)), (limit >> refused) - head), likely)
         return await self._counted(frame, upstream, room, likely, counted, limit >> max(0, refused - 1))
+
+    async def _past(self, frame: Frame) -> list[Past]:
+        """Return a thread's past. Raises PromptTooLong when all of it is wanted and it is longer than we ever read."""
+        count = WHOLE + 1 if frame.whole else frame.last_messages or self._context_messages
+        told = await self._conversation.history(frame.thread_id, count, frame.until) if frame.thread_id else []
+        past = paired([*told, *frame.said])
+        if frame.whole and len(past) > WHOLE:
+            raise PromptTooLong(f"The conversation has more than {WHOLE} messages. Ask for truncation, or for less.")
+        return past
 
     def _sure(self, frame: Frame, upstream: Upstream, room: Room, history: list[Past]) -> Sequence[Past] | None:
         """Return what fits without a count of it; None when a count would let clearly more of the thread be shown."""
@@ -192,7 +232,7 @@ def _with_new(history: list[Past], new: Sequence[Sent]) -> list[Past]:
 
 
 def _made(frame: Frame, shown: Sequence[Past], history: Sequence[Past], tokens: int | None = None) -> Prompt:
-    return Prompt(_chat(frame, shown), tokens, can_shrink=len(shown) > len(pinned(history)))
+    return Prompt(_chat(frame, shown), tokens, can_shrink=not frame.whole and len(shown) > len(pinned(history)))
 
 
 def _chat(frame: Frame, history: Sequence[Past], *, text_only: bool = False) -> list[dict[str, Any]]:

@@ -28,15 +28,21 @@ class Recorder:
     """Journals and tells the events of one turn."""
 
     def __init__(
-        self, turn: Turn, topic: Topic, journal: Journal, flusher: "Flusher", on_rest: Callable[[], None] = _nothing
+        self,
+        turn: Turn,
+        topic: Topic,
+        keeps: "tuple[Journal, Flusher] | None",
+        on_rest: Callable[[], None] = _nothing,
     ) -> None:
-        """`on_rest` is called before anybody can see that the turn has ended or waits for its client."""
+        """`keeps` puts events on disk; None for a turn of which nothing is kept.
+
+        `on_rest` is called before anybody can see that the turn has ended or waits for its client.
+        """
         self.turn = turn
         self.lost = False
         self._on_rest = on_rest
         self._topic = topic
-        self._journal = journal
-        self._flusher = flusher
+        self._keeps = keeps
         self._pending: list[Stamped] = []
 
     async def record(self, batch: Batch) -> None:
@@ -47,14 +53,17 @@ class Recorder:
         if self.lost:
             raise LostRun(self.turn.spec.run_id)
         stamped = self.turn.stamp(batch)
-        if isinstance(batch[-1], Pieces):
+        if self._keeps is not None and isinstance(batch[-1], Pieces):
             self._pending += stamped
             self._topic.publish(stamped)
-            self._flusher.mark(self)
+            self._keeps[1].mark(self)
             return
         if self.turn.rests:
             self._on_rest()
-        writing = asyncio.create_task(self._write_and_tell(stamped))
+        if self._keeps is None:
+            self._topic.publish(stamped)
+            return
+        writing = asyncio.create_task(self._write_and_tell(stamped, *self._keeps))
         try:
             await asyncio.shield(writing)
         except asyncio.CancelledError:
@@ -62,20 +71,20 @@ class Recorder:
             writing.exception()  # noted: one that nobody asks for is logged as a fault of ours
             raise
 
-    async def _write_and_tell(self, stamped: list[Stamped]) -> None:
+    async def _write_and_tell(self, stamped: list[Stamped], journal: Journal, flusher: "Flusher") -> None:
         """Put what is pending on disk, then tell. A storage that fails (a full disk) is asked again for minutes: the
         answer is there and the GPU has worked for it.
         """
-        await self._flusher.settled(self)
+        await flusher.settled(self)
         events = self.take_pending() + stamped
         for pause_s in STORAGE_RETRIES_S:
             try:
-                await self._journal.append(self.turn, events)
+                await journal.append(self.turn, events)
                 break
             except Unavailable:
                 await asyncio.sleep(pause_s)
         else:
-            await self._journal.append(self.turn, events)
+            await journal.append(self.turn, events)
         self.flushed(events)
         self._topic.publish(stamped)
 

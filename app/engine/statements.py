@@ -5,14 +5,15 @@ Those that change a run name the fence that is `held`, so that a late writer of 
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
-from app.db.tables import MessageRow, RunEventsRow, RunRow, StepRow, ThreadRow, table
+from app.db.tables import ItemRow, MessageRow, RunEventsRow, RunRow, StepRow, ThreadRow, table
 
 RUNS, THREADS, MESSAGES = table(RunRow), table(ThreadRow), table(MessageRow)
-STEPS, EVENTS = table(StepRow), table(RunEventsRow)
+STEPS, EVENTS, ITEMS = table(StepRow), table(RunEventsRow), table(ItemRow)
 
 ADD_EVENTS = insert(EVENTS)
 ADD_STEP = insert(STEPS)
 ADD_MESSAGE = insert(MESSAGES)
+ADD_ITEM = insert(ITEMS)
 START_RUN = (
     update(RUNS)
     .where(RUNS.c.id == bindparam("run"), RUNS.c.fence == bindparam("held"), RUNS.c.ended_at.is_(None))
@@ -28,6 +29,7 @@ END_RUN = (
         last_error=bindparam("error"),
         incomplete_reason=bindparam("reason"),
         required_action=None,
+        last_position=select(THREADS.c.last_position).where(THREADS.c.id == bindparam("thread")).scalar_subquery(),
     )
 )
 WAIT_FOR_OUTPUTS = (
@@ -58,6 +60,9 @@ DROP_MESSAGES_OF_ATTEMPT = delete(MESSAGES).where(
     MESSAGES.c.position > BEGAN_AFTER,
 )
 DROP_STEPS_OF_ATTEMPT = delete(STEPS).where(STEPS.c.run_id == bindparam("run"), STEPS.c.position > BEGAN_AFTER)
+DROP_ITEMS_OF_ATTEMPT = delete(ITEMS).where(
+    ITEMS.c.thread_id == bindparam("thread"), ITEMS.c.run_id == bindparam("run")
+)
 # Where the engine has several writers, both rows are locked, the thread's first as when it is deleted: who takes or
 # deletes the run at this moment is waited for, and nobody waits for each other.
 HOLD_RUN = (
@@ -109,7 +114,7 @@ FINISH_CALLS = (
     .where(STEPS.c.id == bindparam("step"))
     .values(status="completed", ended_at=bindparam("at"), step_details=bindparam("details"))
 )
-STOP_CALLS = (
+END_CALLS = (
     update(STEPS)
     .where(STEPS.c.id == bindparam("step"))
     .values(

@@ -1,17 +1,23 @@
 """A turn as the engine carries it: what to ask the model, and where its events stand."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
+from app.engine.context import Past
 from app.engine.events import (
     ArgumentsAdded,
+    CallsFinished,
+    Deltas,
     MessageFinished,
     MessageStarted,
     MessageStopped,
     OutputsRequired,
     OutputsSubmitted,
+    ReasoningAdded,
+    ReasoningFinished,
+    ReasoningStarted,
     TextAdded,
     TokenUsage,
     ToolCallAdded,
@@ -27,9 +33,16 @@ from app.engine.events import (
 )
 from app.engine.lifecycle import ENDED, Status, advance
 
+Surface = Literal["run", "response"]
+
 
 class TurnSpec(Struct, frozen=True, kw_only=True):
-    """What a surface submits: everything that stays the same for the whole turn."""
+    """What a surface submits: everything that stays the same for the whole turn.
+
+    A `response` tells what the model reasons and hands its calls over; a `run` waits for their outputs. One that is not
+    `recorded` leaves nothing on disk: what is `said` to the model comes after the thread's past up to position `until`.
+    `whole_context`: the turn fails rather than that anything is left out.
+    """
 
     run_id: str
     thread_id: str
@@ -50,6 +63,11 @@ class TurnSpec(Struct, frozen=True, kw_only=True):
     tools: list[dict[str, Any]] | None = None
     tool_choice: Any = None
     parallel_tool_calls: bool = True
+    surface: Surface = "run"
+    whole_context: bool = False
+    recorded: bool = True
+    said: Sequence[Past] = ()
+    until: int | None = None
 
 
 NUMBERS_LEFT = 1_000_000
@@ -96,6 +114,9 @@ class Turn:
         self.message_id: str | None = None
         self.message_open = False
         self.tools_open = False
+        self.reasons = False
+        self.reasoned_id: str | None = None
+        self.reasoning: list[str] = []
         self.rounds = 0
         self.text: list[str] = []
         self.calls: list[Call] = []
@@ -121,7 +142,7 @@ class Turn:
     @property
     def produced(self) -> bool:
         """Tell whether the model has said anything in the step that is open."""
-        return self.tools_open or (self.message_open and bool(self.text))
+        return self.tools_open or bool(self.reasoning) or (self.message_open and bool(self.text))
 
     def leave_numbers(self) -> None:
         """Leave a gap: the owner before may have told text under numbers that never reached the disk."""
@@ -134,7 +155,7 @@ class Turn:
     def _take(self, event: TurnEvent) -> Stamped:
         self.status = advance(self.status, event)
         self.last_seq += 1
-        if not isinstance(event, TextAdded | ArgumentsAdded | ToolCallAdded):
+        if not isinstance(event, Deltas):
             self.at = event.at
         match event:
             case TextAdded():
@@ -143,13 +164,14 @@ class Turn:
                 self.calls[event.index].arguments += event.text
             case MessageStarted():
                 self.step_id, self.message_id, self.message_open = event.step_id, event.message_id, True
+                self.cut_short = False
                 self.text.clear()
             case MessageFinished():
                 self.message_open = False
             case MessageStopped():
                 self.message_open, self.cut_short = False, event.reason != "max_tokens"
             case ToolCallsStarted():
-                self.step_id, self.tools_open = event.step_id, True
+                self.step_id, self.tools_open, self.cut_short = event.step_id, True, False
                 self.calls = []
             case ToolCallAdded():
                 self.calls.append(Call(event.id, event.name))
@@ -159,6 +181,15 @@ class Turn:
 
     def _take_rarer(self, event: TurnEvent) -> None:
         match event:
+            case ReasoningAdded():
+                self.reasoning.append(event.text)
+            case ReasoningStarted():
+                self.reasons, self.reasoned_id = True, event.item_id
+                self.reasoning.clear()
+            case ReasoningFinished():
+                self.reasons, self.cut_short = False, True  # unless an answer follows at once
+            case CallsFinished():
+                self.tools_open = False
             case OutputsRequired():
                 self.usage += event.usage
             case OutputsSubmitted():
@@ -169,8 +200,9 @@ class Turn:
             case ToolCallsStopped():
                 self.tools_open, self.cut_short = False, event.reason != "max_tokens"
             case TurnRequeued():
-                self.message_open = self.tools_open = False
+                self.message_open = self.tools_open = self.reasons = False
                 self.text.clear()
+                self.reasoning.clear()
             case TurnCompleted() | TurnIncomplete() | TurnCancelled() | TurnExpired() | TurnFailed():
                 self.usage = event.usage
             case _:

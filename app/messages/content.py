@@ -95,8 +95,8 @@ Part = TextPart | RefusalPart | ImageUrlPart | ImageFilePart
 decode_parts = json.Decoder(list[Part]).decode
 
 
-def parts_of(content: str | Sequence[NewPart]) -> list[Part]:
-    """Return sent content as it is kept."""
+def parts_of(content: str | Sequence[NewPart | Part]) -> list[Part]:
+    """Return sent content as it is kept; parts that are so already stay."""
     if isinstance(content, str):
         return [TextPart(text=TextValue(value=content))]
     return [TextPart(text=TextValue(value=part.text)) if isinstance(part, NewTextPart) else part for part in content]

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from msgspec import UNSET, UnsetType, json
+from msgspec import UNSET, Struct, UnsetType, json
 from sqlalchemy import Row
 
 from app.assistants.schemas import decode_metadata
@@ -40,6 +40,15 @@ class CreateMessage(Body, kw_only=True, frozen=True):
     content: NewContent
     attachments: list[NewAttachment] | None = None
     metadata: Metadata | None = None
+
+
+class NewMessage(Struct, kw_only=True, frozen=True):
+    """A new message whose parts are as they are kept already. It has what CreateMessage has."""
+
+    role: Role
+    content: list[Part]
+    attachments: None = None
+    metadata: None = None
 
 
 class UpdateMessage(Body, kw_only=True, frozen=True):

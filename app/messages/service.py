@@ -1,22 +1,18 @@
 """Rules of messages, and the history that the engine shows the model."""
 
 import logging
-from operator import itemgetter
-from typing import Any
 
 from msgspec import UNSET
-from sqlalchemy import Row
 
 from app.db.database import Database
 from app.db.tables import row_of
-from app.engine.context import Past, PastMessage
+from app.engine.context import Told
 from app.errors import ApiError
 from app.kit.caller import Caller
 from app.kit.clock import Clock
 from app.kit.pages import Page, PageQuery
-from app.messages.calls import calls_of
-from app.messages.content import chat_content, decode_parts
-from app.messages.repository import MessageReader, MessageWriter, newest, remember_tokens
+from app.messages.history import newest
+from app.messages.repository import MessageReader, MessageWriter, remember_tokens
 from app.messages.schemas import CreateMessage, Message, MessageDeleted, UpdateMessage, message_of
 
 log = logging.getLogger(__name__)
@@ -60,12 +56,9 @@ class MessageService:
         await self._database.write(lambda tx: MessageWriter(tx, caller).delete(thread_id, message_id, at))
         return MessageDeleted(id=message_id)
 
-    async def history(self, thread_id: str, count: int) -> list[Past]:
-        """Return a thread's newest messages and the tool calls among them as the model reads them, oldest first."""
-        messages, calls = await self._database.read(lambda tx: newest(tx, thread_id, count))
-        said: list[tuple[int, Past]] = [(row.position, past_of(row)) for row in messages]
-        done: list[tuple[int, Past]] = [(row.position, calls_of(row.step_details)) for row in calls]
-        return [past for _, past in sorted(said + done, key=itemgetter(0))]
+    async def history(self, thread_id: str, count: int, until: int | None = None) -> list[Told]:
+        """Return a thread's newest messages and what stands among them as the model reads them, oldest first."""
+        return await self._database.read(lambda tx: newest(tx, thread_id, count, until))
 
     async def remember(self, model: str, counts: dict[str, int]) -> None:
         """Keep how many tokens of a model messages take. Counted again when that fails."""
@@ -73,9 +66,3 @@ class MessageService:
             await self._database.write(lambda tx: remember_tokens(tx, model, counts))
         except ApiError:
             log.warning("token counts were not kept", extra={"messages": len(counts)})
-
-
-def past_of(row: Row[Any]) -> PastMessage:
-    """Return a stored message as the model reads it."""
-    content = chat_content(decode_parts(row.content))
-    return PastMessage(row.role, content, row.id, row.token_count, row.token_model)

@@ -58,6 +58,9 @@ def run_columns(wanted: RunInput, assistant: Row[Any], at: int) -> dict[str, Any
         "parallel_tool_calls": options.parallel_tool_calls is not False,
         "response_format": own_format or assistant.response_format,
         "reasoning_effort": wanted.reasoning_effort or assistant.reasoning_effort,
+        "surface": "run",
+        "whole_context": False,
+        "last_position": None,
     }
 
 

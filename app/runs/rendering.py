@@ -11,11 +11,15 @@ from msgspec.structs import replace
 
 from app.engine.events import (
     ArgumentsAdded,
+    CallsFinished,
     MessageFinished,
     MessageStarted,
     MessageStopped,
     OutputsRequired,
     OutputsSubmitted,
+    ReasoningAdded,
+    ReasoningFinished,
+    ReasoningStarted,
     TextAdded,
     ToolCallAdded,
     ToolCallsStarted,
@@ -75,7 +79,7 @@ class RunStream:
     def feed_numbered(self, events: Sequence[Stamped], after: int) -> bytes:
         """Take events in and return the frames of those above a number, each event's last frame with its number."""
         frames = [(stamped.seq, self._frames(stamped.event)) for stamped in events]
-        return b"".join(data[:-1] + b"id: %d\n\n" % seq for seq, data in frames if seq > after)
+        return b"".join(data[:-1] + b"id: %d\n\n" % seq for seq, data in frames if data and seq > after)
 
     def _frames(self, event: TurnEvent) -> bytes:
         match event:
@@ -97,6 +101,10 @@ class RunStream:
                 return self._add_call(event)
             case ToolCallsStopped():
                 return self._stop_calls(event)
+            case CallsFinished():
+                return self._close_step("completed", event.at, usage=event.usage, step_details=self._call_details())
+            case ReasoningStarted() | ReasoningAdded() | ReasoningFinished():
+                return b""  # a response's: this surface has no name for it
             case _:
                 return self._run_frames(event)
 

@@ -40,7 +40,7 @@ def run_of(row: Row[Any]) -> Run:
         id=row.id,
         created_at=row.created_at,
         thread_id=row.thread_id,
-        assistant_id=row.assistant_id,
+        assistant_id=row.assistant_id or "",
         status=row.status,
         required_action=decode_action(row.required_action) if row.required_action else None,
         last_error=last_error_of(decode_error(row.last_error)) if row.last_error else None,
@@ -74,7 +74,7 @@ def step_of(row: Row[Any]) -> RunStep:
     return RunStep(
         id=row.id,
         created_at=row.created_at,
-        assistant_id=row.assistant_id,
+        assistant_id=row.assistant_id or "",
         thread_id=row.thread_id,
         run_id=row.run_id,
         type=row.type,
@@ -125,6 +125,8 @@ def spec_of(row: Row[Any]) -> TurnSpec:
         tools=[msgspec.to_builtins(tool) for tool in decode_tools(row.tools) if isinstance(tool, FunctionTool)],
         tool_choice=chat_choice(decode_choice(row.tool_choice)),
         parallel_tool_calls=row.parallel_tool_calls,
+        surface=row.surface,
+        whole_context=row.whole_context,
     )
 
 

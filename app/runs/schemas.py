@@ -157,7 +157,7 @@ class ShownTruncation(Answer, kw_only=True, frozen=True):
 
 
 class Run(Answer, kw_only=True, frozen=True):
-    """A run. `usage` is null until it ends, `expires_at` afterwards."""
+    """A run. `usage` is null until it ends, `expires_at` afterwards. That of a response has an empty `assistant_id`."""
 
     id: str
     object: Literal["thread.run"] = "thread.run"

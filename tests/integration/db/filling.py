@@ -7,7 +7,11 @@ from app.db.database import WriteTx
 PROJECT = "proj_default"
 TRUNCATION = '{"type":"auto","last_messages":null}'
 DETAILS = '{"type":"message_creation","message_creation":{"message_id":"msg_1"}}'
-CALLS = '{"type":"tool_calls","tool_calls":[]}'
+OUTPUT = '{"call_id":"call_2","output":"found"}'
+CALLS = (
+    '{"type":"tool_calls","tool_calls":[{"type":"function","id":"call_1",'
+    '"function":{"name":"look_up","arguments":"{}","output":"found"}}]}'
+)
 COMPLETION = '{"object":"chat.completion","created":1700000000,"model":"any","choices":[]}'
 INPUT = '[{"role":"user","content":"and gold?"}]'
 CONTENT = '[{"type":"text","text":{"value":"gold rose on a weaker dollar","annotations":[]}}]'
@@ -74,6 +78,11 @@ _CALLS = f"""
                       {_UP_TO_LAST}, 1800000000 + n, 'tool_calls', 'completed', :details, 1800000000 + n, '{{}}'
                FROM numbers
 """
+_ITEMS = f"""
+    INSERT INTO items (id, project_id, thread_id, position, created_at, type, call_id, body)
+    {_NUMBERS} SELECT 'fco_' || {_SUFFIX}, 'proj_default', :thread, n, 1700000000 + n, 'function_call_output',
+                      'call_' || CAST(n AS TEXT), :body FROM numbers
+"""
 _EVENTS = f"""
     INSERT INTO run_events (run_id, first_seq, last_seq, written_at, events)
     {_NUMBERS} SELECT :run, n, n, 1700000000 + n, CAST('[]' AS {{bytes}}) FROM numbers
@@ -128,6 +137,11 @@ def fill_runs(tx: WriteTx, count: int) -> None:
     tx.run(text(_STEPS), {"count": count, "thread": THREAD, "run": RUN, "details": DETAILS})
     as_bytes = "BYTEA" if tx._connection.dialect.name == "postgresql" else "BLOB"
     tx.run(text(_EVENTS.format(bytes=as_bytes)), {"count": count, "run": RUN})
+
+
+def fill_items(tx: WriteTx, count: int) -> None:
+    """Add as many outputs of calls to the first thread, beside its messages."""
+    tx.run(text(_ITEMS), {"count": count, "thread": THREAD, "body": OUTPUT})
 
 
 def fill_calls(tx: WriteTx, count: int, last: int) -> None:

@@ -14,9 +14,11 @@ import pytest
 from app.db.database import ReadTx, WriteTx
 from app.db.migrations import upgrade
 from app.db.sqlite import SqliteDatabase
+from app.engine.context import PastCalls, PastMessage
 from app.engine.journal import _events_after
 from app.kit.pages import PageQuery
-from app.messages.repository import MessageReader, MessageWriter, newest
+from app.messages.history import newest
+from app.messages.repository import MessageReader, MessageWriter
 from app.messages.schemas import CreateMessage
 from app.runs.columns import input_of
 from app.runs.repository import RunReader, RunWriter, unended
@@ -58,6 +60,7 @@ async def fill(store: SqliteDatabase, messages: int, threads: int, runs: int) ->
     await store.write(partial(filling.fill_messages, count=messages))
     await store.write(partial(filling.fill_assistants, count=runs))
     await store.write(partial(filling.fill_runs, count=runs))
+    await store.write(partial(filling.fill_items, count=messages))
     await store.write(partial(filling.fill_calls, count=CALLS, last=messages))
     await store.write(partial(filling.fill_calls, count=runs // 4, last=messages // 10))
     return Sized(store, messages, runs)
@@ -104,8 +107,9 @@ def append(tx: WriteTx, _: Sized) -> None:
 def start_run(tx: WriteTx, _: Sized) -> None:
     wanted = input_of(CreateRun(assistant_id=f"asst_{suffix(1)}"), 600)
     RunWriter(tx, CALLER).accept(THREAD, wanted, [], NOW, starts=True)
-    messages, calls = newest(tx, THREAD, 100)
-    assert (len(messages), len(calls)) == (100, CALLS)
+    told = newest(tx, THREAD, 100)
+    assert sum(isinstance(item, PastMessage) for item in told) == 100
+    assert sum(isinstance(item, PastCalls) for item in told) == CALLS
 
 
 def make_and_delete_thread(tx: WriteTx, _: Sized) -> None:

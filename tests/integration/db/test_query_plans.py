@@ -15,11 +15,13 @@ from app.db.database import Database, WriteTx
 from app.db.opening import open_database
 from app.db.sqlite import SqliteDatabase
 from app.db.tables import ThreadRow, table
+from app.engine.context import PastCalls, PastMessage
 from app.engine.journal import _events_after
 from app.engine.pruning import prune
 from app.keys.repository import KeyReader
 from app.kit.pages import Page, PageQuery
-from app.messages.repository import MessageReader, MessageWriter, newest
+from app.messages.history import newest
+from app.messages.repository import MessageReader, MessageWriter
 from app.messages.schemas import CreateMessage
 from app.runs.columns import input_of
 from app.runs.repository import RunReader, RunWriter, overdue, unended
@@ -66,6 +68,7 @@ async def full_store(
             filling.fill_messages,
             filling.fill_assistants,
             filling.fill_runs,
+            filling.fill_items,
             filling.fill_keys,
             filling.fill_completions,
         ):
@@ -105,8 +108,9 @@ def append(tx: WriteTx) -> None:
 def start_run(tx: WriteTx) -> None:
     wanted = input_of(CreateRun(assistant_id=f"asst_{suffix(1)}"), 600)
     RunWriter(tx, CALLER).accept(THREAD, wanted, [], NOW, starts=True)
-    messages, calls = newest(tx, THREAD, 100)
-    assert (len(messages), len(calls)) == (100, CALLS)
+    told = newest(tx, THREAD, 100)
+    assert sum(isinstance(item, PastMessage) for item in told) == 100
+    assert sum(isinstance(item, PastCalls) for item in told) == CALLS
 
 
 def run_messages(tx: WriteTx) -> None:
@@ -161,7 +165,10 @@ WORKS: dict[str, tuple[Work, set[str]]] = {
     "append of a message": (append, {"threads.id"}),
     "start of a run": (
         start_run,
-        {"threads.id", "assistants.id", "ux_messages_thread_position", "ix_run_steps_thread_calls"},
+        {
+            *{"threads.id", "assistants.id"},
+            *{"ux_messages_thread_position", "ix_run_steps_thread_calls", "ux_items_thread_position"},
+        },
     ),
     "events of a run": (lambda tx: _events_after(tx, RUN, ROWS - 5), {"run_events.id"}),
     "unended runs": (unended, {"ix_runs_unfinished"}),

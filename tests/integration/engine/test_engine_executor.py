@@ -9,7 +9,7 @@ import pytest
 from app.db.database import Database
 from app.db.sqlite import SqliteDatabase
 from app.db.tables import DEFAULT_PROJECT
-from app.engine.context import Past
+from app.engine.context import Told
 from app.engine.events import TextAdded, TurnRequeued
 from app.engine.executor import INTERNAL_FAULT
 from app.errors import RateLimited, Unavailable
@@ -185,7 +185,7 @@ async def test_a_fault_of_ours_fails_the_run_and_tells_no_content(
     sqlite: SqliteDatabase, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken(MessageService):
-        async def history(self, thread_id: str, count: int) -> list[Past]:
+        async def history(self, thread_id: str, count: int, until: int | None = None) -> list[Told]:
             raise LookupError(thread_id)
 
     broken = Broken(sqlite, SystemClock())

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from msgspec.structs import replace
 
-from app.engine.context import Past, PastMessage
+from app.engine.context import Past, PastMessage, Told
 from app.engine.prompt import BudgetTooSmall, Prompt, Prompter, Room, Upstream
 from app.engine.turn import TurnSpec
 from app.inference.failures import PromptTooLong
@@ -36,8 +36,8 @@ class Talk:
         self.past = list(history)
         self.remembered: dict[str, int] = {}
 
-    async def history(self, thread_id: str, count: int) -> list[Past]:
-        return self.past[-count:]
+    async def history(self, thread_id: str, count: int, until: int | None = None) -> list[Told]:
+        return [*self.past[-count:]]
 
     async def remember(self, model: str, counts: dict[str, int]) -> None:
         raise AssertionError("no prompt waits for this")

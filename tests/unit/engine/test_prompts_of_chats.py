@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.engine.context import Past, PastCall, PastCalls, PastMessage, Sent
+from app.engine.context import Past, PastCall, PastCalls, PastMessage, Sent, Told
 from app.engine.counting import shares
 from app.engine.prompt import Frame, Prompt, Prompter, Room, Upstream
 from app.inference.failures import PromptTooLong
@@ -25,8 +25,8 @@ class Talk:
         self.past = list(past)
         self.remembered: dict[str, int] = {}
 
-    async def history(self, thread_id: str, count: int) -> list[Past]:
-        return self.past[-count:]
+    async def history(self, thread_id: str, count: int, until: int | None = None) -> list[Told]:
+        return [*self.past[-count:]]
 
     async def remember(self, model: str, counts: dict[str, int]) -> None:
         raise AssertionError("no prompt waits for this")
