@@ -9,7 +9,7 @@ from app.audit.repository import record
 from app.db.database import ReadTx, WriteTx
 from app.db.locks import FREE, lapsed
 from app.db.repository import read_page
-from app.db.tables import MessageRow, StepRow, ThreadRow, table
+from app.db.tables import MessageRow, ThreadRow, table
 from app.engine.events import MessageCut
 from app.errors import InvalidRequest, NotFound
 from app.inference.tokens import CHARACTERS_PER_TOKEN
@@ -20,7 +20,7 @@ from app.kit.wire import to_json
 from app.messages.content import parts_of
 from app.messages.schemas import CreateMessage, Message, NewMessage, message_of
 
-MESSAGES, STEPS, THREADS = table(MessageRow), table(StepRow), table(ThreadRow)
+MESSAGES, THREADS = table(MessageRow), table(ThreadRow)
 
 _ADD = insert(MESSAGES)
 _FIND = select(MESSAGES).where(
@@ -46,23 +46,6 @@ _TAKE_POSITIONS = (
     )
     .values(last_position=THREADS.c.last_position + bindparam("count"))
     .returning(THREADS.c.last_position)
-)
-_NEWEST = (
-    select(*(MESSAGES.c[name] for name in ("id", "position", "role", "content", "token_count", "token_model")))
-    .where(MESSAGES.c.thread_id == bindparam("thread"), MESSAGES.c.status != "in_progress")
-    .order_by(MESSAGES.c.position.desc())
-    .limit(bindparam("count"))
-)
-_NEWEST_CALLS = (
-    select(STEPS.c.position, STEPS.c.step_details)
-    .where(
-        STEPS.c.thread_id == bindparam("thread"),
-        STEPS.c.type == "tool_calls",
-        STEPS.c.status == "completed",
-        STEPS.c.position > bindparam("low"),
-    )
-    .order_by(STEPS.c.position.desc())
-    .limit(bindparam("count"))
 )
 _NEWEST_SIZES = (
     select(
@@ -203,17 +186,6 @@ def message_columns(
         "completed_at": at if cut is None else None,
         "incomplete_at": None if cut is None else at,
     }
-
-
-def newest(tx: ReadTx, thread_id: str, count: int) -> tuple[list[Row[Any]], list[Row[Any]]]:
-    """Return a thread's newest messages and the tool calls made since the oldest of them, each oldest first.
-
-    Two queries, whatever the thread's length.
-    """
-    messages = list(reversed(tx.all(_NEWEST, {"thread": thread_id, "count": count})))
-    low = messages[0].position if messages else 0
-    calls = list(reversed(tx.all(_NEWEST_CALLS, {"thread": thread_id, "low": low, "count": count})))
-    return messages, calls
 
 
 def remember_tokens(tx: WriteTx, model: str, counts: Mapping[str, int]) -> None:
