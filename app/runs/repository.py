@@ -16,7 +16,6 @@ from app.engine.events import (
     OutputsSubmitted,
     TurnCancelled,
     TurnExpired,
-    TurnQueued,
     TurnRequeued,
     TurnStarted,
 )
@@ -31,6 +30,7 @@ from app.kit.pages import Page, PageQuery
 from app.kit.wire import to_json
 from app.messages.repository import MessageWriter
 from app.messages.schemas import CreateMessage
+from app.runs.acceptance import first_events
 from app.runs.columns import RunInput, run_columns
 from app.runs.rows import run_of, spec_of, step_of
 from app.runs.schemas import CreateRun, Run, RunOptions, RunStep, ToolOutput
@@ -156,10 +156,9 @@ class RunWriter(RunReader):
         identity |= {"project_id": self.project_id, "key_id": self._caller.key_id, "owner": self._owner}
         columns = NOTHING_YET | run_columns(wanted, assistant, at) | identity
         require_model(self._caller, str(columns["model"]))
-        accepted = [Stamped(1, TurnQueued(at=at))]
+        accepted = first_events(at, starts=starts)
         if starts:
             columns |= {"status": "in_progress", "started_at": at}
-            accepted.append(Stamped(2, TurnStarted(at=at)))
         self._write.run(_ADD, columns)
         record(self._write, self._caller, "run.create", run_id, at)
         record_events(self._write, run_id, accepted, at)

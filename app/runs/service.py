@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from typing import Any
 
@@ -28,11 +27,12 @@ from app.kit.pages import Page, PageQuery
 from app.limits.allowance import Allowance
 from app.limits.limiter import Limiter
 from app.messages.repository import MessageReader
+from app.runs.acceptance import USUAL_ANSWER_TOKENS, Accept, Acceptance
 from app.runs.columns import input_of
 from app.runs.lease import Lease
 from app.runs.rendering import RunStream, as_created
 from app.runs.repository import TAKEN_AT_ONCE, RunReader, RunWriter, expire, overdue, requeue
-from app.runs.rows import run_of, spec_of
+from app.runs.rows import run_of
 from app.runs.schemas import CreateRun, CreateThreadAndRun, Run, RunStep, SubmitOutputs, UpdateRun
 from app.threads.repository import ThreadWriter
 from app.threads.schemas import CreateThread, Thread
@@ -42,12 +42,9 @@ from app.web.events import DONE, PING, frame
 log = logging.getLogger(__name__)
 
 EXPIRE_EVERY_S = 1.0
-USUAL_ANSWER_TOKENS = 256
 BROKEN_OFF = "The run's events end here: the server is stopping, or the run was deleted. Ask for the run's state."
 
-Acceptance = tuple[Row[Any], list[Stamped]]
-Accept = Callable[[WriteTx, bool], Acceptance]
-"""Commits a run; told whether it starts at once."""
+Written = tuple[Row[Any], list[Stamped]]
 
 
 class StartedRun(Struct, frozen=True, kw_only=True):
@@ -82,6 +79,7 @@ class RunService:
         self._journal = journal
         self._limiter = limiter
         self._lease = lease
+        self._acceptance = Acceptance(database, executor, lease.server)
         self._context_messages = context_messages
         self._expires_after_s = expires_after_s
         self._ping_s = ping_s
@@ -92,7 +90,7 @@ class RunService:
         messages = body.additional_messages or []
         at = self._clock.now()
 
-        def accept(tx: WriteTx, starts: bool) -> Acceptance:
+        def accept(tx: WriteTx, starts: bool) -> Written:
             return self._accepting(tx, caller).accept(thread_id, wanted, messages, at, starts=starts)
 
         estimate = await self._estimate(caller, allowance, thread_id, messages, body)
@@ -104,7 +102,7 @@ class RunService:
         at = self._clock.now()
         made: list[Thread] = []
 
-        def accept(tx: WriteTx, starts: bool) -> Acceptance:
+        def accept(tx: WriteTx, starts: bool) -> Written:
             thread = ThreadWriter(tx, caller).create(body.thread or CreateThread(), at)
             made[:] = [thread]
             return self._accepting(tx, caller).accept(thread.id, wanted, [], at, starts=starts)
@@ -120,7 +118,7 @@ class RunService:
         """Take the outputs that a run waits for and hand it to the executor again. Raises RateLimited."""
         at = self._clock.now()
 
-        def submit(tx: WriteTx, starts: bool) -> Acceptance:
+        def submit(tx: WriteTx, starts: bool) -> Written:
             return self._accepting(tx, caller).submit(thread_id, run_id, body.tool_outputs, at, starts=starts)
 
         estimate = await self._estimate(caller, allowance, thread_id, body.tool_outputs)
@@ -165,21 +163,8 @@ class RunService:
         return tokens + await self._database.read(weigh)
 
     async def _start(self, caller: Caller, allowance: Allowance, estimate: int, accept: Accept) -> StartedRun:
-        """Commit a run, then submit it. Shielded: a caller that goes away leaves no run that nobody carries out."""
-        return await asyncio.shield(self._commit_and_submit(caller, allowance, estimate, accept))
-
-    async def _commit_and_submit(
-        self, caller: Caller, allowance: Allowance, estimate: int, accept: Accept
-    ) -> StartedRun:
-        with ExitStack() as until_submitted:
-            place = self._executor.reserve(caller.project_id)
-            until_submitted.callback(place.release)
-            reservation = allowance.admit_run(estimate)
-            until_submitted.callback(reservation.release)
-            row, past = await self._database.write(lambda tx: accept(tx, place.starts))
-            until_submitted.pop_all()
-        topic = place.submit(spec_of(row), past, reservation)
-        return StartedRun(run=as_created(run_of(row)), topic=topic, past=past)
+        accepted = await self._acceptance.commit(caller, allowance, estimate, accept)
+        return StartedRun(run=as_created(run_of(accepted.row)), topic=accepted.topic, past=accepted.past)
 
     def poll_after_ms(self, run: Run) -> int | None:
         """Return after how many milliseconds it is worth asking for a run again, None when it has ended."""
