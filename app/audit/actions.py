@@ -12,6 +12,8 @@ Action = Literal[
     "message.create",
     "message.update",
     "message.delete",
+    "item.create",
+    "item.delete",
     "run.create",
     "run.update",
     "run.cancel",

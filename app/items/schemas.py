@@ -113,7 +113,7 @@ class InputReasoning(Body, tag_field="type", tag="reasoning", kw_only=True, froz
 class InputReference(Body, tag_field="type", tag="item_reference", kw_only=True, frozen=True):
     """An item of the project that is here already. `type` may be left out."""
 
-    id: ItemId
+    id: Annotated[str, Meta(max_length=256, pattern=STORABLE)]
 
 
 InputItem = InputMessage | InputFunctionCall | InputFunctionOutput | InputReasoning | InputReference

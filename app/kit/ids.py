@@ -37,6 +37,17 @@ def base62(number: int, digits: int) -> str:
     return "".join(reversed(out))
 
 
+def millis_of(object_id: str) -> int:
+    """Return when an id of ours was made, in milliseconds since 1970. Raises ValueError for what is no such id."""
+    suffix = object_id.rpartition("_")[2]
+    if len(suffix) != SUFFIX_LENGTH:
+        raise ValueError("not an id of ours")
+    millis = 0
+    for digit in suffix[:TIME_DIGITS]:
+        millis = millis * len(ALPHABET) + ALPHABET.index(digit)
+    return millis
+
+
 class IdSource:
     """Makes ids; two of one source never collide and always sort in the order they were made."""
 

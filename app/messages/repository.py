@@ -118,13 +118,17 @@ class MessageWriter(MessageReader):
 
         Raises NotFound, and InvalidRequest when a run holds the thread.
         """
-        taken = {"key": thread_id, "project": self.project_id, "count": len(bodies)}
-        taken |= {"lapsed": lapsed(at)}
-        row = self._write.first(_TAKE_POSITIONS, taken)
-        if row is None:
+        first = self.take_positions(thread_id, len(bodies), at)
+        if first is None:
             active = self.require_thread(thread_id)
             raise InvalidRequest(f"Can't add messages to {thread_id} while a run {active} is active.")
-        return self.insert(thread_id, bodies, at, first=row.last_position - len(bodies) + 1)
+        return self.insert(thread_id, bodies, at, first=first)
+
+    def take_positions(self, thread_id: str, count: int, at: int) -> int | None:
+        """Take a thread's next positions; return the first. None: there is no such thread, or something holds it."""
+        taken = {"key": thread_id, "project": self.project_id, "count": count}
+        row = self._write.first(_TAKE_POSITIONS, taken | {"lapsed": lapsed(at)})
+        return None if row is None else row.last_position - count + 1
 
     def insert(
         self,
