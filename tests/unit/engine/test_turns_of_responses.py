@@ -98,7 +98,7 @@ async def test_calls_are_handed_over_and_the_turn_is_complete() -> None:
 
 
 async def test_a_turn_that_ends_while_it_reasons_keeps_and_counts_what_it_reasoned() -> None:
-    begun = [
+    begun: list[TurnEvent] = [
         TurnQueued(at=AT),
         TurnStarted(at=AT),
         ReasoningStarted(at=AT, item_id="rs_1"),
