@@ -22,6 +22,8 @@ from app.catalog.service import Catalog
 from app.chat.controller import ChatController
 from app.chat.memory import ChatMemory
 from app.chat.service import ChatService
+from app.conversations.controller import ConversationsController
+from app.conversations.service import ConversationService
 from app.db.database import Database
 from app.db.opening import open_database, sqlite_file
 from app.engine.bus import Bus
@@ -67,7 +69,14 @@ from app.web.errors import EXCEPTION_HANDLERS
 from app.web.openapi import OpenApiController
 from app.web.options import Options, allowed_methods
 from app.web.pages.controller import PagesController
-from app.web.queries import after_event, ascending_page, metadata_filter, page_query, project_filter
+from app.web.queries import (
+    after_event,
+    ascending_page,
+    forward_page,
+    metadata_filter,
+    page_query,
+    project_filter,
+)
 from app.web.rate_limit import RateLimit
 
 
@@ -80,6 +89,7 @@ CONTROLLERS = (
     ThreadsController,
     MessagesController,
     RunsController,
+    ConversationsController,
     ModelsController,
     ChatRooms,
     ProjectsController,
@@ -119,6 +129,7 @@ class Parts:
     threads: ThreadService
     messages: MessageService
     runs: RunService
+    conversations: ConversationService
 
     def __init__(self) -> None:
         self.denials = Denials(SystemClock())
@@ -159,6 +170,7 @@ def create_framework_app(settings: Settings, parts: Parts) -> Litestar:
         "threads",
         "messages",
         "runs",
+        "conversations",
     )
     services = {name: Provide(_getter(parts, name), sync_to_thread=False) for name in names}
     return Litestar(
@@ -171,6 +183,7 @@ def create_framework_app(settings: Settings, parts: Parts) -> Litestar:
             "caller": Provide(_caller, sync_to_thread=False),
             "allowance": Provide(_allowance, sync_to_thread=False),
             "page_query": Provide(page_query, sync_to_thread=False),
+            "forward_page": Provide(forward_page, sync_to_thread=False),
             "ascending_page": Provide(ascending_page, sync_to_thread=False),
             "after_event": Provide(after_event, sync_to_thread=False),
             "metadata_filter": Provide(metadata_filter, sync_to_thread=False),
@@ -272,6 +285,7 @@ def build(settings: Settings, parts: Parts, clock: Clock, database: Database, le
     )
     parts.assistants = AssistantService(database, clock, parts.catalog.default_model)
     parts.threads = ThreadService(database, clock, executor)
+    parts.conversations = ConversationService(database, clock, parts.threads)
     parts.runs = RunService(
         database,
         clock,

@@ -1,7 +1,7 @@
 """What is refused of conversations and their items, in the original's words."""
 
 from app.errors import InvalidRequest, NotFound
-from app.kit.ids import twin
+from app.items.names import conversation_of
 
 
 def conversation_locked() -> InvalidRequest:
@@ -15,12 +15,12 @@ def conversation_locked() -> InvalidRequest:
 
 def unknown_conversation(thread_id: str) -> NotFound:
     """Return the refusal of a conversation that is not there."""
-    return NotFound(f"Conversation with id '{twin(thread_id, 'conv')}' not found.")
+    return NotFound(f"Conversation with id '{conversation_of(thread_id)}' not found.")
 
 
 def unknown_item(item_id: str, thread_id: str) -> NotFound:
     """Return the refusal of an item that is not in a conversation."""
-    return NotFound(f"Item with id '{item_id}' not found in conversation '{twin(thread_id, 'conv')}'.")
+    return NotFound(f"Item with id '{item_id}' not found in conversation '{conversation_of(thread_id)}'.")
 
 
 def unknown_reference(item_id: str, param: str) -> NotFound:

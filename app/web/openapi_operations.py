@@ -69,6 +69,7 @@ PAGE = (
     ("after", CURSOR, "Only objects after the one with this id, in the list's order."),
     ("before", CURSOR, "Only objects before the one with this id, in the list's order."),
 )
+FORWARD_PAGE = PAGE[:3]
 _UP = {"type": "string", "enum": ["asc", "desc"], "default": "asc"}
 ASCENDING_PAGE = (PAGE[0], ("order", _UP, PAGE[1][2]), PAGE[2])
 MODEL = (("model", {"type": "string", "pattern": STORABLE}, "Only what this model answered."),)
@@ -111,6 +112,7 @@ RECORDS = (
 # What a handler asks for, and the query parameters that it is made from.
 QUERIES = {
     "page_query": PAGE,
+    "forward_page": FORWARD_PAGE,
     "ascending_page": ASCENDING_PAGE,
     "model": MODEL,
     "after_event": AFTER_EVENT,
@@ -185,6 +187,8 @@ def _parameter(where: str, name: str, schema: Schema, text: str) -> Schema:
 
 
 def _path_schema(name: str) -> Schema:
+    if name == "item_id":  # one of several kinds
+        return {"type": "string", "pattern": id_pattern("")[:-2] + "+$"}
     if name in ID_PREFIXES:
         return {"type": "string", "pattern": id_pattern(ID_PREFIXES[name])}
     return {"type": "string", "minLength": 1}

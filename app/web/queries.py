@@ -24,10 +24,11 @@ def require_id(param: str, value: str, prefix: IdPrefix) -> str:
             param=param,
             code="invalid_value",
         )
-    return _require_plain(param, value)
+    return require_plain(param, value)
 
 
-def _require_plain(param: str, value: str) -> str:
+def require_plain(param: str, value: str) -> str:
+    """Return an id that can be one, of whatever kind. Raises InvalidRequest."""
     if not _ID.fullmatch(value):
         raise InvalidRequest(
             f"Invalid '{param}': '{value}'. Expected an ID that contains letters, numbers, underscores, or dashes, "
@@ -57,6 +58,16 @@ def page_query(request: Request[Any, Any, Any]) -> PageQuery:
     )
 
 
+def forward_page(request: Request[Any, Any, Any]) -> PageQuery:
+    """Read `limit`, `order` and `after` of a list that cannot be read backwards. Raises InvalidRequest."""
+    params = request.query_params
+    return PageQuery(
+        limit=_limit(params.get("limit")),
+        order=_order(params.get("order")),
+        after=_cursor("after", params.get("after")),
+    )
+
+
 def ascending_page(request: Request[Any, Any, Any]) -> PageQuery:
     """Read `limit`, `order` and `after` of a list that is ascending by itself and cannot be read backwards."""
     params = request.query_params
@@ -68,7 +79,7 @@ def ascending_page(request: Request[Any, Any, Any]) -> PageQuery:
 
 
 def _cursor(param: str, text: str | None) -> str | None:
-    return _require_plain(param, text) if text else None
+    return require_plain(param, text) if text else None
 
 
 def _limit(text: str | None) -> int:

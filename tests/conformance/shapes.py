@@ -11,6 +11,8 @@ PREFIXES = {
     "thread.message": "msg_",
     "thread.run": "run_",
     "thread.run.step": "step_",
+    "conversation": "conv_",
+    "conversation.item": "(msg|fc|fco|rs)_",
 }
 # In milliseconds this would be a date 3,000 years ahead.
 TIMESTAMP: Schema = {"type": "integer", "minimum": 1, "maximum": 99_999_999_999}

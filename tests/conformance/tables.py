@@ -16,6 +16,8 @@ ID_PARAMS = {
     "thread.message": "message_id",
     "thread.run": "run_id",
     "thread.run.step": "step_id",
+    "conversation": "conversation_id",
+    "conversation.item": "item_id",
     "chat.completion": "completion_id",
     "chat.completion.message": "message_id",
 }
@@ -150,6 +152,16 @@ OBJECTS = {
     "thread.run.step": STEP,
 }
 
+CONVERSATION = shape(
+    "id object created_at metadata",
+    {
+        "id": id_of("conversation"),
+        "object": {"const": "conversation"},
+        "created_at": TIMESTAMP,
+        "metadata": {**METADATA, "type": "object"},
+    },
+)
+ITEM = shape("id type status", {"id": id_of("conversation.item")})
 
 COMPLETION_ID: Schema = {"type": "string", "pattern": "^chatcmpl-[A-Za-z0-9_-]+$"}
 STORED = shape(
@@ -215,6 +227,10 @@ ANSWERS = {
     **_answer_rules("thread.message", "MessageObject", "ListMessagesResponse", "DeleteMessageResponse"),
     **_answer_rules("thread.run", "RunObject", "ListRunsResponse", None),
     **_answer_rules("thread.run.step", "RunStepObject", "ListRunStepsResponse", None),
+    "ConversationResource": AnswerRule("conversation", CONVERSATION),
+    "DeletedConversationResource": AnswerRule("conversation", deletion_of("conversation")),
+    "ConversationItem": AnswerRule("conversation.item", ITEM),
+    "ConversationItemList": AnswerRule("conversation.item", page_of(ITEM), is_page=True),
     "ChatCompletionList": AnswerRule("chat.completion", page_of(STORED), is_page=True, order="asc"),
     "ChatCompletionMessageList": AnswerRule(
         "chat.completion.message", page_of(STORED_MESSAGE), is_page=True, order="asc"

@@ -23,6 +23,7 @@ PREFIXES = {
     "key_id": "key",
     "project_id": "proj",
     "completion_id": "chatcmpl",
+    "conversation_id": "conv",
 }
 NOUNS = {
     "assistant_id": "assistant",
@@ -34,13 +35,15 @@ NOUNS = {
     "project_id": "project",
     "completion_id": "chat completion",
 }
+UNKNOWN = {"conversation_id": "Conversation with id '{}' not found."}
+"""The refusals that the original words in a way of their own."""
 NOT_JSON = (
     "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP "
     "library correctly. The API expects a JSON payload, but what was sent was not valid JSON.)"
 )
 REQUIRED = {
     **{"name": "x", "role": "user", "content": "x", "tool_outputs": [{"tool_call_id": "call_1", "output": "x"}]},
-    "metadata": {},
+    **{"metadata": {}, "items": []},
     **{"model": "sovereign-standin", "messages": [{"role": "user", "content": "x"}], "prompt": "x", "input": "x"},
 }
 
@@ -49,7 +52,9 @@ STRICT = [route for route in BODIES if not issubclass(route.body, Relayed)]  # t
 """Those that refuse a field they do not know; relayed requests pass it on."""
 LABELLED = [route for route in BODIES if "metadata" in route.body.__struct_fields__]  # type: ignore[union-attr]
 PAGES = [route for route in GUARDED if route.is_page]
-PATH_IDS = [pytest.param(route, name, id=f"{route} {name}") for route in GUARDED for name in route.ids]
+PATH_IDS = [
+    pytest.param(route, name, id=f"{route} {name}") for route in GUARDED for name in route.ids if name in PREFIXES
+]
 
 
 def on(routes: list[Route]) -> Any:
@@ -65,6 +70,7 @@ async def known(shared_api: Any) -> dict[str, str]:
     step = (await get(shared_api, f"/v1/threads/{thread}/runs/{run['id']}/steps"))["data"][0]["id"]
     ids = {"assistant_id": assistant, "thread_id": thread, "run_id": run["id"], "message_id": message}
     key = (await post(shared_api, "/admin/keys", {"name": "x"}))["id"]
+    ids |= {"conversation_id": f"conv{thread.removeprefix('thread')}", "item_id": message}
     ids |= {"step_id": step, "key_id": key, "model": "sovereign-standin", "project_id": "proj_default"}
     return ids | {"completion_id": "chatcmpl-1"}  # nobody's: what is refused here is so before it is looked for
 
@@ -104,7 +110,8 @@ async def test_a_wrong_key(shared_api: Any, known: dict[str, str], route: Route)
 async def test_an_unknown_id(shared_api: Any, known: dict[str, str], route: Route, name: str) -> None:
     unknown = f"{PREFIXES[name]}_000000000000000000000000"
     answer = await call(shared_api, route, {**known, name: unknown})
-    assert_refused(answer, f"No {NOUNS[name]} found with id '{unknown}'.", status=404)
+    text = UNKNOWN.get(name, f"No {NOUNS.get(name)} found with id '{{}}'.").format(unknown)
+    assert_refused(answer, text, status=404)
 
 
 @pytest.mark.parametrize(("route", "name"), PATH_IDS)

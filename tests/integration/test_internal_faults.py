@@ -10,6 +10,7 @@ from app.assistants.service import AssistantService
 from app.audit.service import AuditService
 from app.catalog.service import Catalog
 from app.chat.service import ChatService
+from app.conversations.service import ConversationService
 from app.health.service import HealthService
 from app.keys.changes import Changes
 from app.keys.projects import ProjectService
@@ -32,6 +33,7 @@ pytestmark = pytest.mark.anyio
 SECRET = "the-secret-in-the-fault"
 TEXT = "The server had an error while processing your request. Give its request id to whoever runs the server."
 IDS = {"assistant_id": "asst_1", "thread_id": "thread_1", "message_id": "msg_1", "run_id": "run_1", "step_id": "step_1"}
+IDS |= {"conversation_id": "conv_1", "item_id": "msg_1"}
 IDS |= {"key_id": "key_1", "project_id": "proj_1", "completion_id": "chatcmpl-1"}
 BODIES = {
     "createKey": {"name": "x"},
@@ -46,6 +48,8 @@ BODIES = {
     "createCompletion": {"model": "m", "prompt": "x"},
     "createEmbedding": {"model": "m", "input": "x"},
     "updateChatCompletion": {"metadata": {}},
+    "updateConversation": {"metadata": {}},
+    "createConversationItems": {"items": []},
 }
 WITHOUT_PARTS = ("/health", "/health/live")
 
@@ -78,6 +82,7 @@ def put_faults_into(parts: Parts) -> None:
     parts.keys, parts.projects = KeyService(changes, clock, b"pepper"), ProjectService(changes, clock)
     parts.assistants = AssistantService(faulty, clock, faulty)
     parts.threads = ThreadService(faulty, clock, faulty)
+    parts.conversations = ConversationService(faulty, clock, parts.threads)
     parts.messages = MessageService(faulty, clock)
     parts.stored = StoredCompletions(faulty, clock, {})
     parts.chat = ChatService(parts.catalog, faulty, parts.stored)

@@ -1,0 +1,1 @@
+"""Conversations: threads by another name, whose messages, calls and outputs are items."""
