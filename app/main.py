@@ -47,6 +47,9 @@ from app.limits.ledger import Ledger
 from app.limits.limiter import Limiter
 from app.messages.controller import MessagesController
 from app.messages.service import MessageService
+from app.responses.controller import ResponsesController
+from app.responses.service import ResponseService
+from app.runs.acceptance import Acceptance
 from app.runs.controller import RunsController
 from app.runs.lease import Lease, LeaseTimes
 from app.runs.service import RunService
@@ -76,6 +79,7 @@ from app.web.queries import (
     metadata_filter,
     page_query,
     project_filter,
+    replay,
 )
 from app.web.rate_limit import RateLimit
 
@@ -89,6 +93,7 @@ CONTROLLERS = (
     ThreadsController,
     MessagesController,
     RunsController,
+    ResponsesController,
     ConversationsController,
     ModelsController,
     ChatRooms,
@@ -129,6 +134,7 @@ class Parts:
     threads: ThreadService
     messages: MessageService
     runs: RunService
+    responses: ResponseService
     conversations: ConversationService
 
     def __init__(self) -> None:
@@ -171,6 +177,7 @@ def create_framework_app(settings: Settings, parts: Parts) -> Litestar:
         "messages",
         "runs",
         "conversations",
+        "responses",
     )
     services = {name: Provide(_getter(parts, name), sync_to_thread=False) for name in names}
     return Litestar(
@@ -187,6 +194,7 @@ def create_framework_app(settings: Settings, parts: Parts) -> Litestar:
             "ascending_page": Provide(ascending_page, sync_to_thread=False),
             "after_event": Provide(after_event, sync_to_thread=False),
             "metadata_filter": Provide(metadata_filter, sync_to_thread=False),
+            "replay": Provide(replay, sync_to_thread=False),
             "project_filter": Provide(project_filter, sync_to_thread=False),
         },
         exception_handlers=EXCEPTION_HANDLERS,
@@ -293,6 +301,17 @@ def build(settings: Settings, parts: Parts, clock: Clock, database: Database, le
         journal,
         parts.limiter,
         lease,
+        expires_after_s=settings.run_expires_after_s,
+        ping_s=settings.stream_ping_s,
+        context_messages=settings.context_messages,
+    )
+    parts.responses = ResponseService(
+        database,
+        clock,
+        executor,
+        journal,
+        Acceptance(database, executor, lease.server),
+        parts.catalog.default_model,
         expires_after_s=settings.run_expires_after_s,
         ping_s=settings.stream_ping_s,
         context_messages=settings.context_messages,

@@ -13,7 +13,7 @@ from app.errors import InvalidRequest, UnsupportedMediaType
 from app.kit.caller import Caller
 from app.limits.allowance import Allowance
 from app.web.depth import require_shallow
-from app.web.refusals import refusal
+from app.web.refusals import NO_HINTS, refusal
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ def decode_body(kind: type[T], body: bytes) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
-        raise refusal(str(error), _untyped(body)) from None
+        raise refusal(str(error), _untyped(body), getattr(kind, "HINTS", NO_HINTS)) from None
     except UNREADABLE:
         raise InvalidRequest(NOT_JSON) from None
 

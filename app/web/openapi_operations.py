@@ -76,6 +76,10 @@ MODEL = (("model", {"type": "string", "pattern": STORABLE}, "Only what this mode
 RUN_ID = (("run_id", {"type": "string", "pattern": f"^({id_pattern('run')[1:-1]})?$"}, "Only what this run made."),)
 EVENT_NUMBER = {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}
 AFTER_EVENT = (("after", EVENT_NUMBER, "Only events after the one with this number."),)
+REPLAY = (
+    ("stream", {"type": "boolean"}, "Answer with the response's events, from the first on."),
+    ("starting_after", EVENT_NUMBER, "With `stream`: only events after the one with this number."),
+)
 METADATA = (
     (
         "metadata",
@@ -117,6 +121,7 @@ QUERIES = {
     "model": MODEL,
     "after_event": AFTER_EVENT,
     "metadata_filter": METADATA,
+    "replay": REPLAY,
     "project_filter": PROJECT_ID,
     "run_id": RUN_ID,
     "record_filter": RECORDS,

@@ -4,6 +4,7 @@ import re
 from typing import Any, Literal, cast
 
 from litestar import Request
+from msgspec import Struct
 
 from app.errors import InvalidRequest
 from app.kit.pages import DEFAULT_LIMIT, MAX_LIMIT, Order, PageQuery
@@ -125,6 +126,29 @@ def after_event(request: Request[Any, Any, Any]) -> int:
             code="invalid_type",
         )
     return int(found)
+
+
+class Replay(Struct, frozen=True):
+    """Whether a response's events are wanted rather than itself, and the number of the last that was seen."""
+
+    stream: bool
+    starting_after: int
+
+
+def replay(request: Request[Any, Any, Any]) -> Replay:
+    """Read `stream` and `starting_after`; numbers begin at 0, so -1 stands for none seen. Raises InvalidRequest."""
+    stream = request.query_params.get("stream", "false")
+    after = request.query_params.get("starting_after")
+    if stream not in ("true", "false"):
+        raise _wrong_kind("stream", "a boolean")
+    if after is not None and (not _INTEGER.fullmatch(after) or after.startswith("-")):
+        raise _wrong_kind("starting_after", "an integer")
+    return Replay(stream == "true", -1 if after is None else int(after))
+
+
+def _wrong_kind(param: str, kind: str) -> InvalidRequest:
+    text = f"Invalid type for '{param}': expected {kind}, but got a string instead."
+    return InvalidRequest(text, param=param, code="invalid_type")
 
 
 def project_filter(request: Request[Any, Any, Any]) -> str | None:

@@ -4,6 +4,7 @@ msgspec stops at the first fault and says where: "Expected `str`, got `int` - at
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from app.errors import InvalidRequest
@@ -18,6 +19,8 @@ _TYPE = re.compile(r"Expected `(.+)`, got `(.+)`")
 _EXCLUSIVE = re.compile(r"Only one of (.+) may be given")
 _STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 
+NO_HINTS: Mapping[str, str] = {}
+
 _NAMES = {
     "str": "a string",
     "int": "an integer",
@@ -29,8 +32,11 @@ _NAMES = {
 }
 
 
-def refusal(error: str, sent: Any) -> InvalidRequest:
-    """Return the error for a msgspec.ValidationError's text, given what was sent."""
+def refusal(error: str, sent: Any, hints: Mapping[str, str] = NO_HINTS) -> InvalidRequest:
+    """Return the error for a msgspec.ValidationError's text, given what was sent.
+
+    `hints` say of places, `tools[].type`, what there is to choose from.
+    """
     found = _WHERE.match(error)
     assert found is not None
     what, path = found["what"], (found["path"] or "").lstrip(".")
@@ -60,6 +66,8 @@ def refusal(error: str, sent: Any) -> InvalidRequest:
     if match := _TYPE.match(what):
         return _wrong_type(path, match[1], match[2])
     shown = repr(value) if isinstance(value, str) else value
+    if hint := hints.get(re.sub(r"\d+", "", path)):
+        return _refused(f"Invalid value: {shown}. {hint}", path, "invalid_value")
     return _refused(f"Invalid value for '{path}': {shown}.", path or None, "invalid_value")
 
 

@@ -1,0 +1,231 @@
+"""Rules of responses: accepted in one transaction, carried out by the engine, rendered from what it tells."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from typing import Any
+
+from msgspec import Struct, json
+from msgspec.structs import replace
+
+from app.catalog.permission import require_model
+from app.db.database import Database, ReadTx, WriteTx
+from app.db.tables import row_of
+from app.engine.bus import Topic
+from app.engine.executor import Executor
+from app.engine.follow import follow
+from app.engine.journal import Journal
+from app.engine.turn import Stamped
+from app.errors import ApiError, InvalidRequest, Unavailable
+from app.inference.tokens import CHARACTERS_PER_TOKEN
+from app.items.compiling import Kept, compiled
+from app.items.schemas import Item
+from app.kit.caller import Caller
+from app.kit.clock import Clock
+from app.kit.ids import new_id
+from app.kit.pages import Page, PageQuery
+from app.kit.wire import to_json
+from app.limits.allowance import Allowance
+from app.messages.repository import MessageReader
+from app.responses.checks import context_of, require_carried_out, require_input
+from app.responses.columns import RUN, NewResponse, asked_of, response_columns, run_columns
+from app.responses.fitting import Before, fitted, told
+from app.responses.progress import Progress, as_accepted
+from app.responses.rendering import ResponseStream
+from app.responses.repository import ResponseReader, ResponseWriter
+from app.responses.rows import response_of
+from app.responses.schemas import CreateResponse, Response, ResponseDeleted
+from app.runs.acceptance import USUAL_ANSWER_TOKENS, Acceptance
+from app.runs.repository import NOTHING_YET
+from app.runs.rows import spec_of
+from app.web.errors import error_event
+from app.web.events import PING
+
+BROKEN_OFF = "The response's events end here: the server is stopping, or the response was deleted."
+STOPPING = "The server is stopping. Try again in a moment."
+RETRY_AFTER_S = 1
+
+
+class StartedResponse(Struct, frozen=True, kw_only=True):
+    """A response that goes on: as it was accepted, its run, and where that is told."""
+
+    response: Response
+    run_id: str
+    topic: Topic
+    stored: bool = True
+
+
+class ResponseService:
+    """Starts, follows and keeps responses."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        executor: Executor,
+        journal: Journal,
+        acceptance: Acceptance,
+        default_model: Callable[[], Awaitable[str]],
+        *,
+        expires_after_s: int,
+        ping_s: float,
+        context_messages: int,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._executor = executor
+        self._journal = journal
+        self._acceptance = acceptance
+        self._default_model = default_model
+        self._expires_after_s = expires_after_s
+        self._ping_s = ping_s
+        self._context_messages = context_messages
+
+    async def create(self, caller: Caller, allowance: Allowance, body: CreateResponse) -> StartedResponse:
+        """Accept a response and hand it to the executor. Raises NotFound, InvalidRequest, RateLimited."""
+        new = await self._new(caller, body)
+        estimate = await self._estimate(caller, allowance, new, body)
+        if body.store is False:
+            return await self._start_unkept(caller, allowance, estimate, new)
+        at = self._clock.now()
+        rows: list[Any] = []
+
+        def accept(tx: WriteTx, starts: bool) -> tuple[Any, list[Stamped]]:
+            writer = ResponseWriter(tx, caller, owner=self._acceptance.server)
+            run, row, events = writer.accept(new, at, starts=starts)
+            rows[:] = [row]
+            return run, events
+
+        accepted = await self._acceptance.commit(caller, allowance, estimate, accept)
+        response = as_accepted(response_of(accepted.row, rows[0], []))
+        return StartedResponse(response=response, run_id=accepted.row.id, topic=accepted.topic)
+
+    async def _new(self, caller: Caller, body: CreateResponse) -> NewResponse:
+        require_carried_out(body)
+        require_input(body)
+        conversation, previous_response_id = context_of(body)
+        items = compiled(body.input or [], "input")
+        model = body.model or await self._default_model()
+        require_model(caller, model)
+        asked = asked_of(body)
+        return NewResponse(
+            run=run_columns(body, asked, model, self._clock.now(), self._expires_after_s),
+            settings=to_json(asked),
+            items=items,
+            conversation=conversation,
+            previous_response_id=previous_response_id,
+            background=bool(body.background),
+        )
+
+    async def _estimate(self, caller: Caller, allowance: Allowance, new: NewResponse, body: CreateResponse) -> int:
+        """Return roughly what a response will use, prompt and answer; nothing where no limit asks."""
+        if not allowance.counts_tokens:
+            return 0
+        said = len(json.encode(body.input)) + len(new.run["instructions"]) + len(new.run["tools"])
+        tokens = said // CHARACTERS_PER_TOKEN + (body.max_output_tokens or USUAL_ANSWER_TOKENS)
+
+        def weigh(tx: ReadTx) -> int:
+            before = ResponseReader(tx, caller.project_id).before(new.conversation, new.previous_response_id)
+            if before is None:
+                return 0
+            return MessageReader(tx, caller.project_id).weight(before.thread_id, self._context_messages)
+
+        return tokens + await self._database.read(weigh)
+
+    async def _start_unkept(
+        self, caller: Caller, allowance: Allowance, estimate: int, new: NewResponse
+    ) -> StartedResponse:
+        """Start a response of which nothing is written: what it comes after is read once."""
+
+        def read(tx: ReadTx) -> tuple[Before | None, list[Kept]]:
+            reader = ResponseReader(tx, caller.project_id)
+            before = reader.before(new.conversation, new.previous_response_id)
+            return before, fitted(reader.items, new.items, before)
+
+        before, items = await self._database.read(read)
+        at, thread_id = self._clock.now(), before.thread_id if before is not None else ""
+        identity = {"id": new_id(RUN), "thread_id": thread_id, "project_id": caller.project_id}
+        run = row_of(NOTHING_YET | new.run | identity | {"key_id": caller.key_id, "owner": None})
+        row = row_of(response_columns(new, run.id, caller.project_id, thread_id, at))
+        until = before.position if before is not None else None
+        spec = replace(spec_of(run), recorded=False, said=told(items), until=until)
+        topic = self._acceptance.begin(caller, allowance, estimate, spec, at)
+        response = as_accepted(response_of(run, row, []))
+        return StartedResponse(response=response, run_id=run.id, topic=topic, stored=False)
+
+    async def answer(self, started: StartedResponse) -> Response:
+        """Wait until a response has ended; return it. One that the server's stop cuts short goes on at the next start.
+
+        Raises Unavailable where nothing of it is kept.
+        """
+        progress = Progress(started.response)
+        async for events in follow(self._journal, started.run_id, started.topic, ping_s=self._ping_s):
+            for stamped in events:
+                progress.take(stamped.event)
+        if not progress.ended and not started.stored:
+            raise Unavailable(STOPPING, retry_after_s=RETRY_AFTER_S)
+        return progress.response
+
+    def abandon(self, started: StartedResponse) -> None:
+        """Stop a response of which nothing is kept, since its client is gone. Others go on."""
+        if not started.stored:
+            self._executor.abandon(started.run_id)
+
+    async def stream(self, started: StartedResponse) -> AsyncGenerator[bytes, None]:
+        """Render a started response's events as they happen."""
+        try:
+            async for frames in self._frames(ResponseStream(started.response), started.run_id, started.topic):
+                yield frames
+        finally:
+            self.abandon(started)
+
+    async def events(self, caller: Caller, response_id: str, after: int) -> AsyncGenerator[bytes, None]:
+        """Render a response's events above a number: what was, then what comes. Raises NotFound, and InvalidRequest
+        once the events of one that has ended are no longer kept.
+        """
+        run, row = await self._database.read(lambda tx: ResponseReader(tx, caller.project_id).require(response_id))
+        topic = self._executor.topic(run.id)
+        if topic is None and not await self._journal.events_after(run.id, 0):
+            raise InvalidRequest(f"The events of response {response_id} are no longer kept.", code="events_expired")
+        stream = ResponseStream(as_accepted(response_of(run, row, [])), after=after)
+        return self._frames(stream, run.id, topic)
+
+    async def _frames(self, stream: ResponseStream, run_id: str, topic: Topic | None) -> AsyncGenerator[bytes, None]:
+        async for events in follow(self._journal, run_id, topic, ping_s=self._ping_s):
+            frames = stream.feed(events) if events else PING
+            if frames:
+                yield frames
+        if not stream.progress.ended:
+            yield error_event(ApiError(BROKEN_OFF))
+
+    async def retrieve(self, caller: Caller, response_id: str) -> Response:
+        """Return one response."""
+        return await self._database.read(lambda tx: ResponseReader(tx, caller.project_id).retrieve(response_id))
+
+    def poll_after_ms(self, response: Response) -> int | None:
+        """Return after how many milliseconds it is worth asking for a response again, None when it has ended."""
+        return self._executor.poll_after_ms() if response.status in ("queued", "in_progress") else None
+
+    async def page(self, caller: Caller, query: PageQuery, metadata: Mapping[str, str]) -> Page[Response]:
+        """List responses, or those that have all of some metadata."""
+        return await self._database.read(lambda tx: ResponseReader(tx, caller.project_id).page(query, metadata))
+
+    async def input_items(self, caller: Caller, response_id: str, query: PageQuery) -> Page[Item]:
+        """List what a response was sent."""
+        return await self._database.read(
+            lambda tx: ResponseReader(tx, caller.project_id).input_items(response_id, query)
+        )
+
+    async def cancel(self, caller: Caller, response_id: str) -> Response:
+        """Stop a response of the background; its answer so far is kept. Raises InvalidRequest when it has ended."""
+        at = self._clock.now()
+        run = await self._database.write(lambda tx: ResponseWriter(tx, caller).begin_cancel(response_id, at))
+        if run is not None and not await self._executor.cancel(run.id):
+            await self._database.write(lambda tx: ResponseWriter(tx, caller).cancel(response_id, at))
+        return await self.retrieve(caller, response_id)
+
+    async def delete(self, caller: Caller, response_id: str) -> ResponseDeleted:
+        """Delete a response."""
+        at = self._clock.now()
+        run_id = await self._database.write(lambda tx: ResponseWriter(tx, caller).delete(response_id, at))
+        if run_id is not None:
+            self._executor.abandon(run_id)
+        return ResponseDeleted(id=response_id)
