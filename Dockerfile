@@ -37,7 +37,7 @@ RUN python -m ops.appliance.sbom --version "${VERSION}" --output /srv/sbom.cdx.j
  && python -m ops.appliance.slimming \
  && echo 'sovereign:x:10001:10001:Sovereign Assistant API:/tmp:/usr/sbin/nologin' >>/etc/passwd \
  && echo 'sovereign:x:10001:' >>/etc/group \
- && install -d -o 10001 -g 10001 -m 700 /data /backups
+ && install -d -o 10001 -g 10001 -m 700 /data /backups /models
 USER 10001:10001
 EXPOSE 8001
 # A process of its own each time: seldom enough to cost nothing, often enough to be noticed within a minute.

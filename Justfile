@@ -25,6 +25,53 @@ dev: setup
 serve: setup
     @exec {{ python }} -m ops serve
 
+# Start the appliance with Docker Compose, after checks, and wait until it is ready
+[group('appliance')]
+up *args: setup
+    @{{ python }} -m ops up {{ args }}
+
+# Stop the appliance; state, model, metrics and backups stay
+[group('appliance')]
+down *args: setup
+    @{{ python }} -m ops down {{ args }}
+
+# Each service of the appliance, and whether it is ready
+[group('appliance')]
+status *args: setup
+    @{{ python }} -m ops status {{ args }}
+
+# What the appliance's services logged: `just logs api --follow`
+[group('appliance')]
+logs *args: setup
+    @{{ python }} -m ops logs {{ args }}
+
+# Replace the running appliance by this version; back to the old one when it does not come up
+[group('appliance')]
+upgrade *args: setup
+    @{{ python }} -m ops upgrade {{ args }}
+
+# Bring the weights into the model volume, once, from the internet: `just model-fetch --dry-run`
+[group('appliance')]
+[positional-arguments]
+model-fetch *args:
+    @docker compose run --rm --no-deps model-keeper model fetch "$@"
+
+# Hold every file of the model volume to its checksum
+[group('appliance')]
+[positional-arguments]
+model-verify *args:
+    @docker compose run --rm --no-deps model-keeper model verify "$@"
+
+# Pack everything for a host without internet: `just bundle /media/stick`
+[group('appliance')]
+bundle *args: setup
+    @{{ python }} -m ops bundle {{ args }}
+
+# Unpack on that host what `just bundle` packed
+[group('appliance')]
+load *args: setup
+    @{{ python }} -m ops load {{ args }}
+
 # Everything that needs neither Docker nor a real vLLM
 [group('test')]
 test *args: setup
@@ -35,6 +82,12 @@ test *args: setup
 test-vllm *args: setup
     python3 -m tests.vllm.prepare
     {{ python }} -m pytest tests/vllm {{ args }}
+
+# The appliance on a real Docker engine: the real images, composed, driven and broken
+[group('test')]
+test-containers *args: setup
+    tests/containers/engine/ready
+    {{ python }} -m pytest tests/containers {{ args }}
 
 # Client frameworks built on Assistants, each in a folder of its own (0.5 GB)
 [group('test')]

@@ -6,15 +6,23 @@ import click
 
 VERBS = {
     "audit": ("ops.commands.audit", "Verify or export the record of who changed what."),
+    "bundle": ("ops.commands.bundle", "Pack the appliance for a host without internet."),
     "config": ("ops.commands.config", "Show every setting, secrets hidden."),
     "dev": ("ops.commands.dev", "Run the API with a model stand-in, for development."),
+    "down": ("ops.commands.down", "Stop the appliance; what it keeps stays."),
     "health": ("ops.commands.health", "Ask a running API how it is."),
     "keys": ("ops.commands.keys", "Make, change and revoke API keys."),
+    "load": ("ops.commands.load", "Unpack what `bundle` packed, on the host without internet."),
+    "logs": ("ops.commands.logs", "Show what the appliance's services logged."),
     "migrate": ("ops.commands.migrate", "Bring the database's schema up to date."),
+    "model": ("ops.commands.model", "Fetch the model's weights, or verify them."),
     "projects": ("ops.commands.projects", "Make, change and archive projects."),
     "revision": ("ops.commands.revision", "Write a migration from what changed in app/db/tables.py."),
     "serve": ("ops.commands.serve", "Run the API, configured by the environment."),
     "standin": ("ops.standin.cli", "Run the development model stand-in alone."),
+    "status": ("ops.commands.status", "Show the appliance's services and whether it is ready."),
+    "up": ("ops.commands.up", "Start the appliance and wait until it is ready."),
+    "upgrade": ("ops.commands.upgrade", "Replace the running appliance by this version, or go back."),
 }
 
 

@@ -1,1 +1,1 @@
-"""The appliance on a real Docker engine: the real images and the real compose.yaml, driven through its published port."""
+"""The appliance on a real Docker engine: its real images and compose.yaml, driven through the published port."""

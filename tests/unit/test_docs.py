@@ -13,13 +13,14 @@ from ops.commands.config import as_variable
 from tests.fixtures.processes import ROOT
 
 ONLY_IN_DEVELOPMENT = {"STANDIN_PORT"}
+OF_THE_APPLIANCE = "\n# --- the appliance"  # tests/unit/appliance holds what follows to compose.yaml
 
 VARIABLES = variables()
 TABLE_ROW = re.compile(r"^\| `([A-Z_]+)` \| (?:`([^`]*)`)? ?\| ([^|]*?) ?\| ([^|]+) \|$", re.MULTILINE)
 
 
 def read(name: str) -> str:
-    return (ROOT / name).read_text(encoding="utf-8")
+    return (ROOT / name).read_text(encoding="utf-8").partition(OF_THE_APPLIANCE)[0]
 
 
 def shown_default(variable: Variable) -> str:
