@@ -99,6 +99,34 @@ async def test_what_happens_to_stored_completions_is_recorded(served_alone: Serv
     assert SECRET not in repr(rows)
 
 
+async def test_what_happens_to_conversations_is_recorded_as_of_the_threads_that_they_are(served_alone: Served) -> None:
+    on, api = served_alone, served_alone.client
+    said, told = {"role": "user", "content": SECRET}, {"role": "system", "content": SECRET}
+    made = await post(api, "/v1/conversations", {"items": [said, told], "metadata": {"note": SECRET}})
+    where, thread = f"/v1/conversations/{made['id']}", made["id"].replace("conv_", "thread_")
+    second, first = (await get(api, f"{where}/items"))["data"]
+    await post(api, where, {"metadata": {"a": SECRET}})
+    (third,) = (await post(api, f"{where}/items", {"items": [{"id": second["id"]}]}))["data"]
+    await api.delete(f"{where}/items/{first['id']}")
+    await api.delete(f"{where}/items/{third['id']}")
+    await api.delete(f"{where}/items/{third['id']}")
+    await api.post(f"{where}/items", json={"items": [told, {"role": "nobody", "content": SECRET}]})
+    deleted = await api.delete(where)
+    assert await done(on) == [
+        ("thread.create", thread),
+        ("message.create", first["id"]),
+        ("item.create", second["id"]),
+        ("thread.update", thread),
+        ("item.create", third["id"]),
+        ("message.delete", first["id"]),
+        ("item.delete", third["id"]),
+        ("thread.delete", thread),
+    ]
+    rows = await records(on)
+    assert rows[-1].request_id == deleted.headers["x-request-id"]
+    assert SECRET not in repr(rows)
+
+
 async def test_what_happens_to_runs_is_recorded(served_alone: Served) -> None:
     on, api = served_alone, served_alone.client
     assistant, thread = await new_assistant(api, tools=[PRICE]), await new_thread(api, "get_price of ACME")

@@ -28,7 +28,7 @@ NO_IDS = {
     "outcome": "a word of the audit",
 }
 # Taken for whatever another server called it, and never looked up: this server has no such objects (a test says so).
-NOT_LOOKED_UP = ("file_id", "file_ids", "vector_store_ids")
+NOT_LOOKED_UP = ("file_id", "file_ids", "vector_store_ids", "call_id")
 OF_THE_CHAIN = ("after", "anchor")  # of the audit: places in the chain, only for administrators
 
 
@@ -98,7 +98,7 @@ def operations() -> list[Operation]:
 def aims_of(operation: Operation, ids: Ids) -> list[Aim]:
     """Return every way to aim an operation at objects of another. Raises AssertionError where there is no object."""
     named = [*operation.path_ids, *(name for name in operation.query_ids() if name not in (*CURSORS, *OF_THE_CHAIN))]
-    places = list(body_ids(operation.body)) if operation.body else []
+    places = list(dict.fromkeys(body_ids(operation.body))) if operation.body else []
     named += [place[-1] for place in places if place[-1] not in NOT_LOOKED_UP]
     lacking = sorted({name for name in named if name not in ids})
     assert not lacking, (
@@ -148,7 +148,7 @@ def body_ids(schema: Json, place: tuple[str, ...] = ()) -> Iterator[tuple[str, .
         elif place.count(name) < 1:
             yield from body_ids(below, (*place, name))
     if schema.get("type") == "array":
-        yield from body_ids(schema["items"], (*place, "0"))
+        yield from body_ids(schema.get("items", {}), (*place, "0"))
 
 
 def smallest(schema: Json, own: Json) -> Any:
@@ -176,6 +176,8 @@ def with_id(body: Any, place: tuple[str, ...], value: str) -> Any:
     """Return a body that has an id at a place, and whatever objects must be around it."""
     if not place:
         return value
+    if place == ("id",):
+        return {"id": value}  # what has nothing but an id stands for what has that id
     name, *rest = place
     if name == "0":
         return [with_id(body[0] if body else {}, tuple(rest), value)]

@@ -85,6 +85,7 @@ async def new_tenant(admin: Caller, word: str) -> Tenant:
     await completed_run(api, idle, plain)
     message = (await get(api, f"/v1/threads/{thread}/messages"))["data"][0]["id"]
     ids = {"assistant_id": assistant, "thread_id": thread, "message_id": message, "run_id": run["id"]}
+    ids |= {"conversation_id": f"conv{thread.removeprefix('thread')}", "item_id": message, "id": message}
     if "/v1/chat/completions/{completion_id}" in DOCUMENT["paths"]:
         ids |= {"completion_id": await kept_completion(api, word)}
     ids |= {"step_id": (await steps_of(api, run))[0]["id"], "tool_call_id": calls_of(run)[0]["id"]}

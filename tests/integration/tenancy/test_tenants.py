@@ -162,7 +162,7 @@ async def test_statements_are_seen_at_all(house: House) -> None:
 
 
 def ends_what_it_names(operation: Operation) -> bool:
-    return operation.method != "get" and "thread_id" in operation.path_ids
+    return operation.method != "get" and bool({"thread_id", "conversation_id"} & {*operation.path_ids})
 
 
 @pytest.mark.parametrize("operation", [o for o in SERVED if ends_what_it_names(o)], ids=str)
@@ -173,7 +173,9 @@ async def test_a_run_of_another_project_goes_on_whatever_is_tried(scripted: Scri
     await scripted.chat()
     project = (await post(api, "/admin/projects", {"name": "ours"}))["id"]
     key = (await post(api, "/admin/keys", {"name": "ours", "project_id": project}))["key"]
-    path = operation.path.format_map(defaultdict(lambda: "msg_none", thread_id=run["thread_id"], run_id=run["id"]))
+    names = {"thread_id": run["thread_id"], "run_id": run["id"]}
+    names |= {"conversation_id": f"conv{run['thread_id'].removeprefix('thread')}"}
+    path = operation.path.format_map(defaultdict(lambda: "msg_none", names))
     own = TAKEN | {"assistant_id": run["assistant_id"], "tool_call_id": "call_none"}
     body = smallest(operation.body, own) if operation.body else None
     answer = await Caller(api, key).request(operation.method.upper(), path, json=body)

@@ -5,10 +5,11 @@ import string
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.kit.ids import SUFFIX_LENGTH, IdSource, new_completion_id, new_id
+from app.kit.ids import SUFFIX_LENGTH, IdSource, millis_of, new_completion_id, new_id
 
 
 class Clock:
@@ -76,3 +77,11 @@ def test_a_chat_completions_id_is_written_as_clients_know_it() -> None:
     made = [new_completion_id() for _ in range(50)]
     assert all(re.fullmatch(r"chatcmpl-[0-9A-Za-z]{24}", one) for one in made)
     assert made == sorted(set(made))
+
+
+def test_an_id_tells_when_it_was_made() -> None:
+    for millis in (0, 1, 1_800_000_000_123, 62**8 - 1):
+        assert millis_of(IdSource(clock_ns=Clock(millis)).new("x")) == millis
+    for other in ("", "x_", "x_1", "call_abc123", f"x_{'-' * 24}", f"x_{'0' * 25}"):
+        with pytest.raises(ValueError):
+            millis_of(other)

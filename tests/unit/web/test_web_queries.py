@@ -8,7 +8,7 @@ from litestar.datastructures import MultiDict
 
 from app.errors import InvalidRequest
 from app.kit.pages import PageQuery
-from app.web.queries import ascending_page, page_query, require_id, require_storable
+from app.web.queries import ascending_page, forward_page, page_query, require_id, require_storable
 
 
 def read(*pairs: tuple[str, str]) -> PageQuery:
@@ -103,6 +103,18 @@ def test_some_lists_are_ascending_and_have_no_before() -> None:
     assert read_up() == PageQuery(limit=20, order="asc")
     pairs = (("limit", "7"), ("order", "desc"), ("after", "chatcmpl-1"), ("before", "chatcmpl-2"))
     assert read_up(*pairs) == PageQuery(limit=7, order="desc", after="chatcmpl-1")
+
+
+def test_some_lists_are_descending_and_have_no_before() -> None:
+    def read_forward(*pairs: tuple[str, str]) -> PageQuery:
+        request: Any = SimpleNamespace(query_params=MultiDict(list(pairs)))
+        return forward_page(request)
+
+    assert read_forward() == PageQuery(limit=20, order="desc")
+    pairs = (("limit", "7"), ("order", "asc"), ("after", "msg_1"), ("before", "msg_2"))
+    assert read_forward(*pairs) == PageQuery(limit=7, order="asc", after="msg_1")
+    with pytest.raises(InvalidRequest):
+        read_forward(("after", "a b"))
 
 
 def test_a_text_with_a_zero_character_is_not_looked_for() -> None:
