@@ -7,7 +7,9 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from app.errors import InvalidRequest
+from app.items.compaction import summary_in
 from app.items.schemas import (
+    InputCompaction,
     InputFunctionCall,
     InputFunctionOutput,
     InputImage,
@@ -113,6 +115,11 @@ def _new(item: InputItem, at: str) -> NewItem:
             return row_item(ShownFunctionOutput(id="", call_id=item.call_id, output=output), item.status)
         case InputReasoning():
             return row_item(_reasoning(item), item.status)
+        case InputCompaction():
+            summary: list[ShownPart] = [
+                ShownText(text=f"Summary of the conversation so far:\n{summary_in(item.encrypted_content, at)}")
+            ]
+            return row_item(ShownMessage(id="", status="completed", role="system", content=summary))
 
 
 def _new_message(item: InputMessage, at: str) -> Kept:

@@ -110,13 +110,21 @@ class InputReasoning(Body, tag_field="type", tag="reasoning", kw_only=True, froz
     status: ItemStatus | None = None
 
 
+class InputCompaction(Body, tag_field="type", tag="compaction", kw_only=True, frozen=True):
+    """What /v1/responses/compact made of a context, sent back: the model is told its summary as a system message."""
+
+    encrypted_content: Annotated[str, Meta(max_length=20_971_520)]
+    id: ItemId | None = None
+    created_by: str | None = None
+
+
 class InputReference(Body, tag_field="type", tag="item_reference", kw_only=True, frozen=True):
     """An item of the project that is here already. `type` may be left out."""
 
     id: Annotated[str, Meta(max_length=256, pattern=STORABLE)]
 
 
-InputItem = InputMessage | InputFunctionCall | InputFunctionOutput | InputReasoning | InputReference
+InputItem = InputMessage | InputFunctionCall | InputFunctionOutput | InputReasoning | InputCompaction | InputReference
 
 
 class ShownText(Answer, tag_field="type", tag="input_text", kw_only=True, frozen=True):
@@ -186,6 +194,13 @@ class ShownReasoning(Answer, tag_field="type", tag="reasoning", kw_only=True, fr
     content: list[ReasoningText] | UnsetType = UNSET
     encrypted_content: str | UnsetType = UNSET
     status: ItemStatus = "completed"
+
+
+class ShownCompaction(Answer, tag_field="type", tag="compaction", kw_only=True, frozen=True):
+    """What stands for all of a context but what its users said. To be sent back as it is."""
+
+    id: str
+    encrypted_content: str
 
 
 Item = ShownMessage | ShownFunctionCall | ShownFunctionOutput | ShownReasoning

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 from msgspec.structs import asdict
 
 from app.assistants.tools import (
@@ -32,8 +32,10 @@ from app.responses.schemas import (
 )
 from app.runs.schemas import ChosenFunction, FunctionChoice, ShownTruncation, ToolChoice
 
-CONVERSATION, THREAD, RESPONSE, RUN = "conv", "thread", "resp", "run"
-"""What ids begin with. A conversation is a thread and a response a run, with the same ending."""
+RESPONSE, RUN = "resp", "run"
+"""What ids begin with. A response is a run with the same ending."""
+THREAD = "thread_"
+"""What the ids of threads begin with that are conversations; others are chains of responses."""
 USUAL = 1.0
 
 
@@ -63,7 +65,7 @@ def asked_of(body: CreateResponse) -> Asked:
         prompt_cache_key=body.prompt_cache_key,
         prompt_cache_retention=body.prompt_cache_retention,
         safety_identifier=body.safety_identifier,
-        user=body.user,
+        user=UNSET if body.user is None else body.user,
     )
 
 

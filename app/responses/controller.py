@@ -11,7 +11,16 @@ from litestar.response import Stream
 from app.items.schemas import Item
 from app.kit.caller import Caller
 from app.kit.pages import Page, PageQuery
-from app.responses.schemas import CreateResponse, Response, ResponseDeleted
+from app.responses.compacting import compaction_of
+from app.responses.schemas import (
+    CompactInput,
+    Compaction,
+    CountInput,
+    CreateResponse,
+    InputTokens,
+    Response,
+    ResponseDeleted,
+)
 from app.responses.service import ResponseService, StartedResponse
 from app.web.bodies import ApiRequest, WireBody
 from app.web.events import event_stream
@@ -51,6 +60,28 @@ class ResponsesController(Controller):
     ) -> Answer[Page[Response]]:
         """List stored responses, newest first, or those with `metadata[key]=value`. The original has no such list."""
         return Answer(await responses.page(caller, page_query, metadata_filter))
+
+    @post("/input_tokens", dto=WireBody[CountInput], status_code=200, operation_id="Getinputtokencounts")
+    async def count_input(
+        self,
+        caller: NamedDependency[Caller],
+        responses: NamedDependency[ResponseService],
+        data: JSONBody[CountInput],
+    ) -> Answer[InputTokens]:
+        """Count the tokens of an input, with its instructions, its tools and what it comes after."""
+        return Answer(await responses.count_input(caller, data))
+
+    @post("/compact", dto=WireBody[CompactInput], status_code=200, operation_id="Compactconversation")
+    async def compact(
+        self,
+        request: ApiRequest,
+        responses: NamedDependency[ResponseService],
+        data: JSONBody[CompactInput],
+    ) -> Answer[Compaction]:
+        """Make a context shorter: what users said, and the model's summary of all else. Nothing is kept of it."""
+        started = await responses.start_compaction(request.caller, request.allowance, data)
+        summary = await _answered(request, responses, started.summary)
+        return Answer(compaction_of(started.said, summary))
 
     @get("/{response_id:str}", operation_id="getResponse")
     async def retrieve(

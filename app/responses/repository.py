@@ -17,14 +17,15 @@ from app.engine.policy import closing
 from app.engine.statements import UNLOCK_THREAD
 from app.engine.turn import Stamped, Turn
 from app.errors import InvalidRequest, NotFound
+from app.items.names import thread_of
 from app.items.refusals import conversation_locked, unknown_conversation
 from app.items.repository import ItemReader, ItemWriter
 from app.items.schemas import Item
 from app.kit.caller import Caller
-from app.kit.ids import new_id, twin
+from app.kit.ids import new_id
 from app.kit.pages import Page, PageQuery, page_of
 from app.messages.history import CHAIN
-from app.responses.columns import THREAD, NewResponse, response_columns
+from app.responses.columns import NewResponse, response_columns
 from app.responses.fitting import Before, fitted
 from app.responses.rows import response_of
 from app.responses.schemas import Response
@@ -137,9 +138,9 @@ class ResponseReader:
         return row
 
     def _conversation(self, conversation: str) -> Row[Any]:
-        row = self._tx.first(_FIND_THREAD, {"thread": twin(conversation, THREAD), "project": self.project_id})
+        row = self._tx.first(_FIND_THREAD, {"thread": thread_of(conversation), "project": self.project_id})
         if row is None:
-            raise unknown_conversation(twin(conversation, THREAD))
+            raise unknown_conversation(thread_of(conversation))
         return row
 
     def _predecessor(self, response_id: str) -> Before:

@@ -7,9 +7,9 @@ from msgspec import json
 from sqlalchemy import Row
 
 from app.assistants.schemas import decode_metadata
+from app.items.names import conversation_of
 from app.items.schemas import Item
-from app.kit.ids import twin
-from app.responses.columns import CONVERSATION, THREAD
+from app.responses.columns import THREAD
 from app.responses.progress import OVERDUE, error_of, incomplete_details
 from app.responses.schemas import Asked, Response, ResponseConversation, ResponseStatus, usage_of
 from app.runs.rows import decode_error, decode_usage
@@ -69,6 +69,6 @@ def _status(status: str, *, background: bool) -> ResponseStatus:
 
 
 def _conversation(thread_id: str) -> ResponseConversation | None:
-    if not thread_id.startswith(f"{THREAD}_"):
+    if not thread_id.startswith(THREAD):
         return None
-    return ResponseConversation(id=twin(thread_id, CONVERSATION))
+    return ResponseConversation(id=conversation_of(thread_id))

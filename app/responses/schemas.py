@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from app.assistants.schemas import Instructions, Model
 from app.engine.events import TokenUsage
 from app.inference.failures import RunErrorCode
-from app.items.schemas import Item, ItemText, SentItem
+from app.items.schemas import Item, ItemText, SentItem, ShownCompaction, ShownMessage
 from app.kit.ids import id_pattern
 from app.kit.wire import MAX_INTEGER, STORABLE, Answer, Body, Metadata, Temperature, TopP
 from app.responses.asking import (
@@ -156,7 +156,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     prompt_cache_key: str | None = None
     prompt_cache_retention: CacheRetention | None = None
     safety_identifier: str | None = None
-    user: str | None = None
+    user: str | UnsetType = UNSET
 
 
 class Response(Answer, kw_only=True, frozen=True):
@@ -192,7 +192,7 @@ class Response(Answer, kw_only=True, frozen=True):
     top_p: float | None
     truncation: Truncation
     usage: ResponseUsage | None
-    user: str | None
+    user: str | UnsetType
     metadata: dict[str, str]
 
 
@@ -217,7 +217,7 @@ class Compaction(Answer, kw_only=True, frozen=True):
     id: str
     object: Literal["response.compaction"] = "response.compaction"
     created_at: int
-    output: list[Item]
+    output: list[ShownMessage | ShownCompaction]
     usage: ResponseUsage
 
 

@@ -1,41 +1,41 @@
 """Rules of responses: accepted in one transaction, carried out by the engine, rendered from what it tells."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct, json
-from msgspec.structs import replace
 
 from app.catalog.permission import require_model
+from app.catalog.service import Catalog
 from app.db.database import Database, ReadTx, WriteTx
-from app.db.tables import row_of
 from app.engine.bus import Topic
+from app.engine.context import Told
 from app.engine.executor import Executor
 from app.engine.follow import follow
 from app.engine.journal import Journal
+from app.engine.prompt import WHOLE, Conversation
 from app.engine.turn import Stamped
 from app.errors import ApiError, InvalidRequest, Unavailable
 from app.inference.tokens import CHARACTERS_PER_TOKEN
-from app.items.compiling import Kept, compiled
+from app.items.compiling import compiled
 from app.items.schemas import Item
 from app.kit.caller import Caller
 from app.kit.clock import Clock
-from app.kit.ids import new_id
 from app.kit.pages import Page, PageQuery
 from app.kit.wire import to_json
 from app.limits.allowance import Allowance
 from app.messages.repository import MessageReader
 from app.responses.checks import context_of, require_carried_out, require_input
-from app.responses.columns import RUN, NewResponse, asked_of, response_columns, run_columns
-from app.responses.fitting import Before, fitted, told
+from app.responses.columns import NewResponse, asked_of, run_columns
+from app.responses.compacting import QUESTION, request_of
+from app.responses.counting import InputCounter, counted_request
 from app.responses.progress import Progress, as_accepted
 from app.responses.rendering import ResponseStream
 from app.responses.repository import ResponseReader, ResponseWriter
 from app.responses.rows import response_of
-from app.responses.schemas import CreateResponse, Response, ResponseDeleted
+from app.responses.schemas import CompactInput, CountInput, CreateResponse, InputTokens, Response, ResponseDeleted
+from app.responses.unkept import Unkept, unkept
 from app.runs.acceptance import USUAL_ANSWER_TOKENS, Acceptance
-from app.runs.repository import NOTHING_YET
-from app.runs.rows import spec_of
 from app.web.errors import error_event
 from app.web.events import PING
 
@@ -53,6 +53,13 @@ class StartedResponse(Struct, frozen=True, kw_only=True):
     stored: bool = True
 
 
+class StartedCompaction(Struct, frozen=True, kw_only=True):
+    """A summary that is being made, and what it is of."""
+
+    summary: StartedResponse
+    said: Sequence[Told]
+
+
 class ResponseService:
     """Starts, follows and keeps responses."""
 
@@ -63,7 +70,8 @@ class ResponseService:
         executor: Executor,
         journal: Journal,
         acceptance: Acceptance,
-        default_model: Callable[[], Awaitable[str]],
+        catalog: Catalog,
+        conversation: Conversation,
         *,
         expires_after_s: int,
         ping_s: float,
@@ -74,7 +82,9 @@ class ResponseService:
         self._executor = executor
         self._journal = journal
         self._acceptance = acceptance
-        self._default_model = default_model
+        self._default_model = catalog.default_model
+        self._conversation = conversation
+        self._counter = InputCounter(catalog, conversation, context_messages)
         self._expires_after_s = expires_after_s
         self._ping_s = ping_s
         self._context_messages = context_messages
@@ -99,6 +109,7 @@ class ResponseService:
         return StartedResponse(response=response, run_id=accepted.row.id, topic=accepted.topic)
 
     async def _new(self, caller: Caller, body: CreateResponse) -> NewResponse:
+        """Return what is to be accepted. Raises InvalidRequest, PermissionDenied."""
         require_carried_out(body)
         require_input(body)
         conversation, previous_response_id = context_of(body)
@@ -133,23 +144,29 @@ class ResponseService:
     async def _start_unkept(
         self, caller: Caller, allowance: Allowance, estimate: int, new: NewResponse
     ) -> StartedResponse:
-        """Start a response of which nothing is written: what it comes after is read once."""
+        made = await unkept(self._database, caller, new, self._clock.now())
+        return self._begin(caller, allowance, estimate, made)
 
-        def read(tx: ReadTx) -> tuple[Before | None, list[Kept]]:
-            reader = ResponseReader(tx, caller.project_id)
-            before = reader.before(new.conversation, new.previous_response_id)
-            return before, fitted(reader.items, new.items, before)
+    def _begin(self, caller: Caller, allowance: Allowance, estimate: int, made: Unkept) -> StartedResponse:
+        topic = self._acceptance.begin(caller, allowance, estimate, made.spec, made.response.created_at)
+        return StartedResponse(response=made.response, run_id=made.spec.run_id, topic=topic, stored=False)
 
-        before, items = await self._database.read(read)
-        at, thread_id = self._clock.now(), before.thread_id if before is not None else ""
-        identity = {"id": new_id(RUN), "thread_id": thread_id, "project_id": caller.project_id}
-        run = row_of(NOTHING_YET | new.run | identity | {"key_id": caller.key_id, "owner": None})
-        row = row_of(response_columns(new, run.id, caller.project_id, thread_id, at))
-        until = before.position if before is not None else None
-        spec = replace(spec_of(run), recorded=False, said=told(items), until=until)
-        topic = self._acceptance.begin(caller, allowance, estimate, spec, at)
-        response = as_accepted(response_of(run, row, []))
-        return StartedResponse(response=response, run_id=run.id, topic=topic, stored=False)
+    async def count_input(self, caller: Caller, body: CountInput) -> InputTokens:
+        """Return how many tokens an input takes with all that goes with it. Raises what `create` raises."""
+        new = await self._new(caller, counted_request(body))
+        made = await unkept(self._database, caller, new, self._clock.now())
+        return InputTokens(input_tokens=await self._counter.count(made.spec))
+
+    async def start_compaction(self, caller: Caller, allowance: Allowance, body: CompactInput) -> StartedCompaction:
+        """Have a context summed up. Raises what `create` raises."""
+        request = request_of(body)
+        new = await self._new(caller, request)
+        estimate = await self._estimate(caller, allowance, new, request)
+        made = await unkept(self._database, caller, new, self._clock.now(), [QUESTION])
+        spec = made.spec
+        past = await self._conversation.history(spec.thread_id, WHOLE, spec.until) if spec.thread_id else []
+        started = self._begin(caller, allowance, estimate, made)
+        return StartedCompaction(summary=started, said=[*past, *spec.said[:-1]])
 
     async def answer(self, started: StartedResponse) -> Response:
         """Wait until a response has ended; return it. One that the server's stop cuts short goes on at the next start.

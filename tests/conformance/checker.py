@@ -12,15 +12,15 @@ from urllib.parse import urlsplit
 from .convert import Schema
 from .envelope import HEADERS, NEVER, OUTSIDE_THE_API, RAW_CONTENT, STREAMED, UNCHECKED_METHODS, error_body
 from .events import DONE, OPENINGS
-from .following import Following
+from .following import Following, Order
 from .order import StreamOrder
 from .pages import page_fault
 from .reasons import reason
+from .response_order import ResponseOrder
 from .spec import Match, Spec, StrictValidator
 from .tables import ANSWERS, ID_PARAMS, AnswerRule
 
 EVENT_STREAM = "text/event-stream"
-ORDERED = frozenset({"assistants", "replay"})
 JSON = "application/json"
 
 
@@ -116,8 +116,7 @@ class Checker:
             _fail(answer.label, "must not be a stream")
         self.seen.add(key)
         kind = STREAMED.get(key)
-        order = StreamOrder(OPENINGS.get(key, ()), replayed=kind == "replay") if kind in ORDERED else None
-        return Following(answer.label, match.params, self.check_event, order)
+        return Following(answer.label, match.params, self.check_event, _order(key, kind))
 
     def _check_error(self, answer: _Answer, headers: Mapping[str, str], body: bytes) -> None:
         payload = _decode(answer.label, body)
@@ -148,6 +147,12 @@ class Checker:
         if id(table) not in self._validators:
             self._validators[id(table)] = StrictValidator(table)
         _demand(where, reason(self._validators[id(table)].iter_errors(value)))
+
+
+def _order(key: str, kind: str | None) -> Order | None:
+    if kind in ("response", "resumed response"):
+        return ResponseOrder(resumed=kind != "response")
+    return StreamOrder(OPENINGS.get(key, ()), replayed=kind == "replay") if kind in ("assistants", "replay") else None
 
 
 def _check_ids(label: str, match: Match, rule: AnswerRule, payload: dict[str, Any]) -> None:

@@ -18,7 +18,8 @@ STREAMED = {
     "POST /threads/{thread_id}/runs": "assistants",
     "POST /threads/{thread_id}/runs/{run_id}/submit_tool_outputs": "assistants",
     RUN_EVENTS: "replay",
-    "GET /responses/{response_id}": "responses",
+    "POST /responses": "response",
+    "GET /responses/{response_id}": "resumed response",
 }
 
 HEADERS: dict[str, Schema] = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .convert import Schema
 from .envelope import error_body
 from .shapes import id_of, shape
-from .tables import OBJECTS
+from .tables import OBJECTS, RESPONSE
 
 DONE = b"[DONE]"
 
@@ -126,5 +126,7 @@ DATA_ONLY = {
     "chat.completion.chunk": EventRule("CreateChatCompletionStreamResponse"),
     "text_completion": EventRule("CreateCompletionResponse"),
 }
+# Each event of a response's own has all of it.
+LIFECYCLE = (shape("response", {"response": RESPONSE}),)
 # Newer than the document, which gives no schema for it.
 UNSPECIFIED_RESPONSE_EVENTS = frozenset({"response.compaction.compacting"})

@@ -4,7 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .order import StreamOrder
+from .response_order import ResponseOrder
 from .sse import SseParser
+
+Order = StreamOrder | ResponseOrder
 
 
 class Following:
@@ -15,13 +18,12 @@ class Following:
         label: str,
         params: Mapping[str, str],
         check_event: Callable[[str | None, bytes], Any],
-        order: StreamOrder | None,
+        order: Order | None,
     ) -> None:
         self._label = label
         self._params = params
         self._check_event = check_event
         self._parser = SseParser()
-        # Only the Assistants stream has a table of its order so far.
         self._order = order
 
     @property

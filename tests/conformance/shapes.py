@@ -11,6 +11,7 @@ PREFIXES = {
     "thread.message": "msg_",
     "thread.run": "run_",
     "thread.run.step": "step_",
+    "response": "resp_",
     "conversation": "conv_",
     "conversation.item": "(msg|fc|fco|rs)_",
 }

@@ -19,7 +19,7 @@ from referencing.jsonschema import DRAFT202012
 
 from . import extensions
 from .convert import Schema, component, to_json_schema
-from .events import ASSISTANT_EVENTS, DATA_ONLY, ERROR_EVENT, UNSPECIFIED_RESPONSE_EVENTS, EventRule
+from .events import ASSISTANT_EVENTS, DATA_ONLY, ERROR_EVENT, LIFECYCLE, UNSPECIFIED_RESPONSE_EVENTS, EventRule
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SPEC_PATH = REPOSITORY.parent / "shared" / "reference" / "openai_spec.json"
@@ -108,7 +108,7 @@ class Spec:
         if event and event in ASSISTANT_EVENTS:
             return ASSISTANT_EVENTS[event]
         if event == kind and kind in self._response_events:
-            return EventRule(schema=self._response_events[kind])
+            return EventRule(self._response_events[kind], LIFECYCLE if "response" in payload else ())
         if event == kind and kind in UNSPECIFIED_RESPONSE_EVENTS:
             return EventRule()
         if event == "error" or (event is None and isinstance(payload, dict) and "error" in payload):

@@ -16,6 +16,8 @@ ID_PARAMS = {
     "thread.message": "message_id",
     "thread.run": "run_id",
     "thread.run.step": "step_id",
+    "response": "response_id",
+    "response.item": "item_id",
     "conversation": "conversation_id",
     "conversation.item": "item_id",
     "chat.completion": "completion_id",
@@ -152,6 +154,28 @@ OBJECTS = {
     "thread.run.step": STEP,
 }
 
+RESPONSE = shape(
+    "id object created_at status background completed_at error incomplete_details instructions max_output_tokens "
+    "max_tool_calls model output parallel_tool_calls previous_response_id conversation prompt_cache_key reasoning "
+    "safety_identifier service_tier store temperature text tool_choice tools top_logprobs top_p truncation usage "
+    "metadata",
+    {
+        "id": id_of("response"),
+        "object": {"const": "response"},
+        "created_at": TIMESTAMP,
+        "completed_at": MAYBE_TIMESTAMP,
+        "metadata": {**METADATA, "type": "object"},
+    },
+    [
+        when({"status": "completed"}, filled="completed_at usage", null="error incomplete_details"),
+        when({"status": "incomplete"}, filled="incomplete_details usage", null="error completed_at"),
+        when({"status": "failed"}, filled="error usage", null="incomplete_details completed_at"),
+        when({"status": "cancelled"}, filled="usage", null="error incomplete_details completed_at"),
+        when({"status": "queued"}, null="error incomplete_details completed_at usage"),
+        when({"status": "in_progress"}, null="error incomplete_details completed_at usage"),
+    ],
+)
+
 CONVERSATION = shape(
     "id object created_at metadata",
     {
@@ -227,6 +251,16 @@ ANSWERS = {
     **_answer_rules("thread.message", "MessageObject", "ListMessagesResponse", "DeleteMessageResponse"),
     **_answer_rules("thread.run", "RunObject", "ListRunsResponse", None),
     **_answer_rules("thread.run.step", "RunStepObject", "ListRunStepsResponse", None),
+    "Response": AnswerRule("response", RESPONSE),
+    "ResponseList": AnswerRule("response", page_of(RESPONSE), is_page=True),
+    "ResponseItemList": AnswerRule("response.item", page_of(ITEM), is_page=True),
+    "DELETE /responses/{response_id}": AnswerRule(
+        "response",
+        shape(
+            "id object deleted",
+            {"id": id_of("response"), "object": {"const": "response"}, "deleted": {"const": True}},
+        ),
+    ),
     "ConversationResource": AnswerRule("conversation", CONVERSATION),
     "DeletedConversationResource": AnswerRule("conversation", deletion_of("conversation")),
     "ConversationItem": AnswerRule("conversation.item", ITEM),
