@@ -15,14 +15,14 @@ NO_CALLS = to_json({"type": "tool_calls", "tool_calls": []})
 
 _OF_MESSAGE = tuple(MESSAGES.c[name] for name in ("id", "thread_id", "position", "role", "status", "content"))
 _OF_ITEM = tuple(ITEMS.c[name] for name in ("id", "thread_id", "position", "type", "call_id", "body"))
-_OF_STEP = (*(STEPS.c[name] for name in ("id", "thread_id", "position", "step_details")), RUNS.c.incomplete_reason)
+# No join: a planner may read and sort all of one for the few of the other.
+_CUT = select(RUNS.c.incomplete_reason).where(RUNS.c.id == STEPS.c.run_id).scalar_subquery().label("incomplete_reason")
+_OF_STEP = (*(STEPS.c[name] for name in ("id", "thread_id", "position", "step_details")), _CUT)
 
 _MESSAGES = select(*_OF_MESSAGE)
 _ITEMS = select(*_OF_ITEM)
-_CALLS = (
-    select(*_OF_STEP)
-    .join_from(STEPS, RUNS, STEPS.c.run_id == RUNS.c.id)
-    .where(STEPS.c.type == "tool_calls", STEPS.c.status == "completed", STEPS.c.step_details != NO_CALLS)
+_CALLS = select(*_OF_STEP).where(
+    STEPS.c.type == "tool_calls", STEPS.c.status == "completed", STEPS.c.step_details != NO_CALLS
 )
 
 
@@ -88,8 +88,11 @@ FIND_CALL_OF_CLIENT = (
         ITEMS.c.call_id == bindparam("call"),
         ITEMS.c.type == "function_call",
     )
+    .order_by(ITEMS.c.position.desc())
     .limit(1)
 )
+"""A client's call in a thread, up to a position: most outputs answer what was called last."""
+
 PARENT = select(THREADS.c.parent_id, THREADS.c.parent_position).where(THREADS.c.id == bindparam("thread"))
 
 ADD = insert(ITEMS)

@@ -18,7 +18,7 @@ TOOLS = [function("get_price", "Last price of a share"), function("get_weather",
 
 @pytest.fixture(scope="module")
 async def mixed(served_rooms: Served) -> AsyncIterator[tuple[Any, str, list[dict[str, Any]]]]:
-    """Give a client, a conversation of everything there is with two rounds of two calls, and its items, oldest first."""
+    """Give a client, a conversation of everything, with two rounds of two calls, and its items, oldest first."""
     api = served_rooms.client
     assistant = await new_assistant(api, tools=TOOLS)
     thread = await new_thread(api, "hello")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app.items.compiling import KINDS
 from tests.fakes.model_tools import function, says_and_waits
 from tests.fixtures.calls import (
     assert_refused,
@@ -195,7 +196,7 @@ async def test_what_was_cut_short_may_be_sent_back_and_says_so(rooms: Any) -> No
     assert [item["status"] for item in await items_of(rooms, conversation)] == ["incomplete"]
 
 
-TYPES = "'message', 'function_call', 'function_call_output', 'reasoning', 'item_reference'"
+TYPES = ", ".join(f"'{kind}'" for kind in KINDS)
 LONG = "x" * 65
 REFUSED: dict[str, tuple[Any, str, str, str]] = {
     "another type": (

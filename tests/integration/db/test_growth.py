@@ -16,6 +16,7 @@ from app.db.migrations import upgrade
 from app.db.sqlite import SqliteDatabase
 from app.engine.context import PastCalls, PastMessage
 from app.engine.journal import _events_after
+from app.items.repository import ItemReader
 from app.kit.pages import PageQuery
 from app.messages.history import newest
 from app.messages.repository import MessageReader, MessageWriter
@@ -90,6 +91,13 @@ def page(order: str, cursor: str | None, tx: ReadTx, sized: Sized) -> object:
     return found
 
 
+def page_of_items(order: str, tx: ReadTx, sized: Sized) -> object:
+    """Read a page of messages, items and calls from an end."""
+    found = ItemReader(tx, PROJECT).page(THREAD, PageQuery(order="asc" if order == "asc" else "desc"))
+    assert len(found.data) == 20
+    return found
+
+
 def page_of_run(tx: ReadTx, sized: Sized) -> None:
     run = f"run_{sized.messages // 4}"
     assert len(MessageReader(tx, PROJECT).page(THREAD, run, PageQuery()).data) == 2
@@ -125,6 +133,8 @@ WORKS: dict[str, Work] = {
     "page after a message, newest first": partial(page, "desc", "after"),
     "page before a message, oldest first": partial(page, "asc", "before"),
     "page before a message, newest first": partial(page, "desc", "before"),
+    "oldest page of items": partial(page_of_items, "asc"),
+    "newest page of items": partial(page_of_items, "desc"),
     "messages of a run": page_of_run,
     "pages of runs and steps": page_of_runs,
     "page of threads": lambda tx, _: ThreadReader(tx, PROJECT).page(PageQuery(), {}),

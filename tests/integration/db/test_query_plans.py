@@ -18,6 +18,8 @@ from app.db.tables import ThreadRow, table
 from app.engine.context import PastCalls, PastMessage
 from app.engine.journal import _events_after
 from app.engine.pruning import prune
+from app.items.compiling import compiled
+from app.items.repository import ItemReader, ItemWriter
 from app.keys.repository import KeyReader
 from app.kit.pages import Page, PageQuery
 from app.messages.history import newest
@@ -35,7 +37,7 @@ from tests.fixtures.rooms import Served
 from tests.fixtures.servers import MODEL
 from tests.integration.db import filling
 from tests.integration.db.closing import aclosed
-from tests.integration.db.filling import PROJECT, RUN, THREAD, suffix
+from tests.integration.db.filling import CALLING_RUN, PROJECT, RUN, THREAD, suffix
 from tests.integration.db.plans import listening, plan_of, plans_of
 
 pytestmark = pytest.mark.anyio
@@ -119,6 +121,29 @@ def run_messages(tx: WriteTx) -> None:
         assert len(MessageReader(tx, PROJECT).page(THREAD, "run_4000", query).data) == 2
 
 
+def item_pages(tx: WriteTx) -> None:
+    """Page through the items from both ends, and after a message, an item of another kind, and a call."""
+    for order in ("asc", "desc"):
+        for after in (None, f"msg_{MIDDLE}", f"fco_{MIDDLE}"):
+            query = PageQuery(order=order, after=after)
+            assert len(ItemReader(tx, PROJECT).page(THREAD, query).data) == 20
+        assert ItemReader(tx, PROJECT).page(THREAD, PageQuery(order=order, after="fc_1")).data
+
+
+def use_items(tx: WriteTx) -> None:
+    """Add items, find them and others, and delete one of each kind."""
+    writer = ItemWriter(tx, CALLER)
+    said = compiled([{"role": "user", "content": "and silver?"}, {"role": "system", "content": "Be brief."}], "items")
+    made = [item.id for item in writer.append(THREAD, writer.resolved(said), NOW)]
+    assert writer.find(f"fc_{MIDDLE}") is None
+    assert writer.call_known(writer.lineage(f"chain_{MIDDLE}"), "call_1") is False
+    assert writer.call_known(writer.lineage(THREAD), "call_1")
+    assert len(writer.between(THREAD, ROWS + 1, 2)) == 2
+    assert writer.of_run(THREAD, CALLING_RUN, ROWS - 10, ROWS)
+    for item in (*made, "fc_1"):
+        writer.delete(THREAD, item, NOW)
+
+
 def completions_of(model: str | None, tx: WriteTx, query: PageQuery) -> Page[Document]:
     """List completions, without the cursor that their lists do not take."""
     return CompletionReader(tx, PROJECT).page(replace(query, before=None), model, {})
@@ -144,6 +169,20 @@ WORKS: dict[str, tuple[Work, set[str]]] = {
     "pages of messages": (
         partial(each_page, lambda tx, query: MessageReader(tx, PROJECT).page(THREAD, None, query), "msg"),
         {"threads.id", "messages.id", "ux_messages_thread_position"},
+    ),
+    "pages of items": (
+        item_pages,
+        {
+            *{"threads.id", "messages.id", "items.id", "runs.id"},
+            *{"ux_messages_thread_position", "ux_items_thread_position", "ix_run_steps_thread_calls"},
+        },
+    ),
+    "use of items": (
+        use_items,
+        {
+            *{"threads.id", "messages.id", "items.id", "runs.id", "run_steps.id", "ix_messages_thread_run"},
+            *{"ux_messages_thread_position", "ux_items_thread_position", "ix_run_steps_thread_calls"},
+        },
     ),
     "messages of a run": (run_messages, {"threads.id", "ix_messages_thread_run"}),
     "pages of runs": (
