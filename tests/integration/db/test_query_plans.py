@@ -22,7 +22,7 @@ from app.items.compiling import compiled
 from app.items.repository import ItemReader, ItemWriter
 from app.keys.repository import KeyReader
 from app.kit.pages import Page, PageQuery
-from app.messages.history import newest
+from app.messages.history import END, newest
 from app.messages.repository import MessageReader, MessageWriter
 from app.messages.schemas import CreateMessage
 from app.runs.columns import input_of
@@ -136,8 +136,7 @@ def use_items(tx: WriteTx) -> None:
     said = compiled([{"role": "user", "content": "and silver?"}, {"role": "system", "content": "Be brief."}], "items")
     made = [item.id for item in writer.append(THREAD, writer.resolved(said), NOW)]
     assert writer.find(f"fc_{MIDDLE}") is None
-    assert writer.call_known(writer.lineage(f"chain_{MIDDLE}"), "call_1") is False
-    assert writer.call_known(writer.lineage(THREAD), "call_1")
+    assert writer.lineage(f"chain_{MIDDLE}") == [(f"chain_{MIDDLE}", END)]
     assert len(writer.between(THREAD, ROWS + 1, 2)) == 2
     assert writer.of_run(THREAD, CALLING_RUN, ROWS - 10, ROWS)
     for item in (*made, "fc_1"):
