@@ -54,13 +54,13 @@ upgrade *args: setup
 [group('appliance')]
 [positional-arguments]
 model-fetch *args:
-    @docker compose run --rm --no-deps model-keeper model fetch "$@"
+    @docker compose --profile keepers run --rm --no-deps model-keeper model fetch "$@"
 
 # Hold every file of the model volume to its checksum
 [group('appliance')]
 [positional-arguments]
 model-verify *args:
-    @docker compose run --rm --no-deps model-keeper model verify "$@"
+    @docker compose --profile keepers run --rm --no-deps model-keeper model verify "$@"
 
 # Pack everything for a host without internet: `just bundle /media/stick`
 [group('appliance')]
