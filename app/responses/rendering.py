@@ -58,7 +58,7 @@ class ResponseStream:
             case Became():
                 return self._frame(f"response.{change.name}", response=self.progress.response)
 
-    def _frame(self, name: str, **fields: Any) -> bytes:
+    def _frame(self, name: str, /, **fields: Any) -> bytes:
         self._number += 1
         if self._number <= self._after:
             return b""

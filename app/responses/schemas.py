@@ -192,7 +192,7 @@ class Response(Answer, kw_only=True, frozen=True):
     top_p: float | None
     truncation: Truncation
     usage: ResponseUsage | None
-    user: str | UnsetType
+    user: str | UnsetType = UNSET
     metadata: dict[str, str]
 
 
