@@ -73,6 +73,7 @@ class InputFunctionCall(Body, tag_field="type", tag="function_call", kw_only=Tru
     created_by: str | None = None
     parsed_arguments: Any = None
     in_background: bool | None = field(default=None, name="async")
+    async_: bool | None = None  # as the SDK's model_dump() names the former
 
 
 class InputFunctionOutput(Body, tag_field="type", tag="function_call_output", kw_only=True, frozen=True):

@@ -35,10 +35,21 @@ def bounded() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def older_sdk() -> Path:
     """Give the folder of SDK 1.109.1, installed on first use. A test that needs it fails where it cannot be had."""
+    return folder_of(prepare.OLDER_SDK)
+
+
+@pytest.fixture(scope="session")
+def second_sdk() -> Path:
+    """Give the folder of SDK 2.54.0, in the same way."""
+    return folder_of(prepare.SECOND_SDK)
+
+
+def folder_of(package: prepare.Package) -> Path:
+    """Return where a package is, made on first use; without it the test fails."""
     try:
-        return prepare.prepare(prepare.OLDER_SDK)
+        return prepare.prepare(package)
     except prepare.Unprepared as problem:
-        reason = f"SDK 1.109.1 is not here; {prepare.COMMAND} {prepare.OLDER_SDK.name} says: {problem}"
+        reason = f"{package.name} {package.version} is not here; {prepare.COMMAND} {package.name} says: {problem}"
     pytest.fail(reason, pytrace=False)
 
 

@@ -60,11 +60,13 @@ class Package:
 
 
 OLDER_SDK = Package("openai", "1.109.1", "sdk1.txt")
+SECOND_SDK = Package("openai", "2.54.0", "sdk2.txt")
+"""Of the years in which Responses and Conversations came."""
 LANGCHAIN = Package("langchain-classic", "1.0.8", "langchain.txt")
 SEMANTIC_KERNEL = Package("semantic-kernel", "1.45.0", "semantic-kernel.txt")
 AUTOGEN = Package("autogen-ext", "0.7.5", "autogen.txt")
 SCHEMATHESIS = Package("schemathesis", "4.32.5", "schemathesis.txt")
-PACKAGES = (OLDER_SDK, LANGCHAIN, SEMANTIC_KERNEL, AUTOGEN, SCHEMATHESIS)
+PACKAGES = (OLDER_SDK, SECOND_SDK, LANGCHAIN, SEMANTIC_KERNEL, AUTOGEN, SCHEMATHESIS)
 
 
 def say(text: str) -> None:
@@ -109,13 +111,14 @@ def prepare(package: Package) -> Path:
 
 def main(names: list[str]) -> int:
     """Prepare what is named, or everything, and say what is wrong in one go when it cannot be done."""
-    known = {package.name: package for package in PACKAGES}
+    known = dict.fromkeys(package.name for package in PACKAGES)
     if strangers := sorted(set(names) - set(known)):
         say(f"ERROR: {', '.join(strangers)} is none of {', '.join(known)}")
         return 1
     try:
-        for name in names or known:
-            prepare(known[name])
+        for package in PACKAGES:
+            if not names or package.name in names:
+                prepare(package)
     except Unprepared as problem:
         say(f"ERROR: {problem}")
         return 1
