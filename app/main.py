@@ -47,6 +47,8 @@ from app.limits.ledger import Ledger
 from app.limits.limiter import Limiter
 from app.messages.controller import MessagesController
 from app.messages.service import MessageService
+from app.moving.controller import MovingController
+from app.moving.service import MovingService
 from app.responses.controller import ResponsesController
 from app.responses.service import ResponseService
 from app.runs.acceptance import Acceptance
@@ -102,6 +104,7 @@ CONTROLLERS = (
     AuditController,
     UsageController,
     AdminUsageController,
+    MovingController,
     HealthController,
     OpenApiController,
     PagesController,
@@ -133,6 +136,7 @@ class Parts:
     stored: StoredCompletions
     threads: ThreadService
     messages: MessageService
+    moving: MovingService
     runs: RunService
     responses: ResponseService
     conversations: ConversationService
@@ -175,6 +179,7 @@ def create_framework_app(settings: Settings, parts: Parts) -> Litestar:
         "assistants",
         "threads",
         "messages",
+        "moving",
         "runs",
         "conversations",
         "responses",
@@ -278,6 +283,7 @@ def build(settings: Settings, parts: Parts, clock: Clock, database: Database, le
     parts.projects, parts.keys = parts.admission.projects, parts.admission.keys
     parts.health = HealthService(database, parts.catalog)
     parts.messages = MessageService(database, clock)
+    parts.moving = MovingService(database, clock)
     parts.memory = ChatMemory(database, clock, conversation=parts.messages, context_messages=settings.context_messages)
     parts.chat = ChatService(parts.catalog, parts.memory, parts.stored)
     executor = parts.executor = Executor(

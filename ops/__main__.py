@@ -1,6 +1,7 @@
 """`python -m ops VERB`: everything an operator does from a shell. Each verb is a module of its own."""
 
 import importlib
+import keyword
 
 import click
 
@@ -10,7 +11,9 @@ VERBS = {
     "config": ("ops.commands.config", "Show every setting, secrets hidden."),
     "dev": ("ops.commands.dev", "Run the API with a model stand-in, for development."),
     "down": ("ops.commands.down", "Stop the appliance; what it keeps stays."),
+    "export": ("ops.commands.export", "Take out what a project holds, one thread, or all, as JSON Lines."),
     "health": ("ops.commands.health", "Ask a running API how it is."),
+    "import": ("ops.commands.import_", "Bring in what was exported, from OpenAI or from here."),
     "keys": ("ops.commands.keys", "Make, change and revoke API keys."),
     "load": ("ops.commands.load", "Unpack what `bundle` packed, on the host without internet."),
     "logs": ("ops.commands.logs", "Show what the appliance's services logged."),
@@ -37,7 +40,7 @@ class Verbs(click.Group):
         """Load one verb."""
         if cmd_name not in VERBS:
             return None
-        command = getattr(importlib.import_module(VERBS[cmd_name][0]), cmd_name)
+        command = getattr(importlib.import_module(VERBS[cmd_name][0]), cmd_name + "_" * keyword.iskeyword(cmd_name))
         assert isinstance(command, click.Command)
         return command
 

@@ -19,7 +19,11 @@ class NobodyListens(Exception):
 
 
 class Refused(Exception):
-    """There is one, and it did not do what it was asked. The message is one line."""
+    """There is one, and it did not do what it was asked. The message is one line; `status` is that of its answer."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Remote:
@@ -47,7 +51,7 @@ class Remote:
                 return content
         except urllib.error.HTTPError as refused:
             with refused:  # it holds the connection
-                raise Refused(self._reason_of(refused)) from None
+                raise Refused(self._reason_of(refused), refused.code) from None
         except (ValueError, HTTPException):
             raise self.stranger() from None
         except OSError as failure:

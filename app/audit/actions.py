@@ -27,6 +27,7 @@ Action = Literal[
     "project.create",
     "project.update",
     "project.archive",
+    "project.import",
     "key.create",
     "key.update",
     "key.rotate",

@@ -43,17 +43,11 @@ class ProjectRow(Base):
     changed_at: Mapped[int] = mapped_column(BigInteger)
     archived_at: Mapped[int | None] = mapped_column(BigInteger)
 
-    __table_args__ = (
-        Index("ix_projects_created", "created_at", "id"),
-        Index("ix_projects_changed", "changed_at"),
-    )
+    __table_args__ = (Index("ix_projects_created", "created_at", "id"), Index("ix_projects_changed", "changed_at"))
 
 
 class ApiKeyRow(Base):
-    """An API key, without its secret. `generation` rises when the secret changes and when the key is revoked.
-
-    `changed_at` is in milliseconds and only rises, so that two changes of a row never look like one.
-    """
+    """An API key, without its secret. `generation` rises when the secret changes and when the key is revoked."""
 
     __tablename__ = "api_keys"
 

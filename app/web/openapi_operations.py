@@ -102,6 +102,13 @@ SPAN = (
     ("after", LINK, "Only what comes after this link, `<position>:<hash>`, which must be on the chain."),
     ("anchor", LINK, "A link, `<position>:<hash>`, that must still be on the chain."),
 )
+THREAD_ID = {"type": "string", "pattern": "^((thread|chain|conv)[A-Za-z0-9_-]*)?$"}
+EXPORT = (
+    *PROJECT_ID,
+    ("thread_id", THREAD_ID, "Only this thread, and the assistant that it is bound to."),
+    ("limit", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 1000}, "How many lines."),
+    ("after", CURSOR, "Where to go on: what the page before this one said."),
+)
 PLAIN = {"type": "string", "pattern": "^[A-Za-z0-9_.-]{0,64}$"}
 SECONDS = {"type": "integer", "minimum": 0, "maximum": 10**12 - 1}
 RECORDS = (
@@ -127,6 +134,7 @@ QUERIES = {
     "record_filter": RECORDS,
     "span": SPAN,
     "usage_filter": USAGE,
+    "export_query": EXPORT,
 }
 
 

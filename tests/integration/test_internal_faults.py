@@ -18,6 +18,7 @@ from app.keys.service import KeyService
 from app.kit.clock import SystemClock
 from app.main import Parts
 from app.messages.service import MessageService
+from app.moving.service import MovingService
 from app.runs.service import RunService
 from app.stored.service import StoredCompletions
 from app.threads.service import ThreadService
@@ -84,6 +85,7 @@ def put_faults_into(parts: Parts) -> None:
     parts.threads = ThreadService(faulty, clock, faulty)
     parts.conversations = ConversationService(faulty, clock, parts.threads)
     parts.messages = MessageService(faulty, clock)
+    parts.moving = MovingService(faulty, clock)
     parts.stored = StoredCompletions(faulty, clock, {})
     parts.chat = ChatService(parts.catalog, faulty, parts.stored)
     given = faulty, clock, faulty, faulty, LIMITER, faulty
