@@ -47,6 +47,8 @@ from app.responses.schemas import Response, ResponseError, ResponseIncompleteDet
 
 Kind = Literal["message", "reasoning", "function_call"]
 OVERDUE = RunError("server_error", "The response was not finished within the time that one may take.")
+TOO_LONG = ResponseIncompleteDetails(reason="max_output_tokens")
+"""Why a response ends early: it has no other budget than that of its answer."""
 
 
 class Growing:
@@ -223,7 +225,7 @@ def _end(event: TurnEnded) -> tuple[str, dict[str, Any]]:
         case TurnCompleted():
             return "completed", {"status": "completed", "completed_at": event.at}
         case TurnIncomplete():
-            return "incomplete", {"status": "incomplete", "incomplete_details": incomplete_details(event.reason)}
+            return "incomplete", {"status": "incomplete", "incomplete_details": TOO_LONG}
         case TurnFailed():
             return "failed", {"status": "failed", "error": error_of(event.error)}
         case TurnExpired():
@@ -231,11 +233,6 @@ def _end(event: TurnEnded) -> tuple[str, dict[str, Any]]:
         case TurnCancelled():
             # The original's list of events has none for it; the status tells.
             return "incomplete", {"status": "cancelled"}
-
-
-def incomplete_details(reason: str) -> ResponseIncompleteDetails:
-    """Return why a turn ended early as a response tells it."""
-    return ResponseIncompleteDetails(reason="content_filter" if reason == "content_filter" else "max_output_tokens")
 
 
 def error_of(error: RunError) -> ResponseError:

@@ -10,7 +10,7 @@ from app.assistants.schemas import decode_metadata
 from app.items.names import conversation_of
 from app.items.schemas import Item
 from app.responses.columns import THREAD
-from app.responses.progress import OVERDUE, error_of, incomplete_details
+from app.responses.progress import OVERDUE, TOO_LONG, error_of
 from app.responses.schemas import Asked, Response, ResponseConversation, ResponseStatus, usage_of
 from app.runs.rows import decode_error, decode_usage
 
@@ -28,7 +28,7 @@ def response_of(run: Row[Any], row: Row[Any], output: Sequence[Item]) -> Respons
         background=row.background,
         completed_at=run.ended_at if run.status == "completed" else None,
         error=error_of(error) if error is not None else None,
-        incomplete_details=incomplete_details(run.incomplete_reason) if run.incomplete_reason else None,
+        incomplete_details=TOO_LONG if run.incomplete_reason else None,
         instructions=run.instructions or None,
         max_output_tokens=run.max_completion_tokens,
         max_tool_calls=asked.max_tool_calls,

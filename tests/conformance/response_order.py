@@ -46,7 +46,8 @@ class ResponseOrder:
 
     def finish(self) -> None:
         """Take the end of the stream."""
-        _demand(self.done, "the stream ends before the response does")
+        nothing_new = self._resumed and self._number is None
+        _demand(self.done or nothing_new, "the stream ends before the response does")
 
     def _count(self, event: str | None, number: int) -> None:
         if self._number is None:

@@ -221,7 +221,6 @@ ENDS: list[tuple[TurnEvent, str, str, Any]] = [
         "incomplete",
         "max_output_tokens",
     ),
-    (TurnIncomplete(at=4, reason="content_filter", usage=USAGE), "incomplete", "incomplete", "content_filter"),
     (TurnCancelled(at=4, usage=USAGE), "incomplete", "cancelled", None),
 ]
 
