@@ -33,6 +33,9 @@ TEXT_PART: Schema = {
     ),
 }
 
+# That of a response is no assistant's: the schema allows no null.
+ASSISTANT_OF_RUN: Schema = {"anyOf": [id_of("assistant"), {"const": ""}]}
+
 ASSISTANT = shape(
     "id object created_at name description model instructions tools metadata "
     "tool_resources temperature top_p response_format",
@@ -71,7 +74,7 @@ MESSAGE = shape(
         # What a client wrote was never in progress: only a run's own message must say when it was done.
         {
             "if": {"properties": {"run_id": {"type": "string"}}},
-            "then": when({"status": "completed"}, filled="completed_at assistant_id"),
+            "then": when({"status": "completed"}, filled="completed_at"),
         },
     ],
 )
@@ -87,7 +90,7 @@ RUN = shape(
         "object": {"const": "thread.run"},
         "created_at": TIMESTAMP,
         "thread_id": id_of("thread"),
-        "assistant_id": id_of("assistant"),
+        "assistant_id": ASSISTANT_OF_RUN,
         "instructions": {"type": "string"},
         "usage": USAGE,
         "metadata": METADATA,
@@ -117,7 +120,7 @@ STEP = shape(
         "id": id_of("thread.run.step"),
         "object": {"const": "thread.run.step"},
         "created_at": TIMESTAMP,
-        "assistant_id": id_of("assistant"),
+        "assistant_id": ASSISTANT_OF_RUN,
         "thread_id": id_of("thread"),
         "run_id": id_of("thread.run"),
         "step_details": {
