@@ -58,6 +58,7 @@ from app.runs.service import RunService
 from app.settings import Settings
 from app.stored.controller import StoredCompletionsController
 from app.stored.service import StoredCompletions
+from app.telemetry.sampling import keep_sampling
 from app.threads.controller import ThreadsController
 from app.threads.service import ThreadService
 from app.usage.controller import AdminUsageController, UsageController
@@ -71,6 +72,7 @@ from app.web.body_limit import BodyLimit
 from app.web.cors import Cors
 from app.web.denied import Denied
 from app.web.errors import EXCEPTION_HANDLERS
+from app.web.exposition import Exposition
 from app.web.openapi import OpenApiController
 from app.web.options import Options, allowed_methods
 from app.web.pages.controller import PagesController
@@ -212,7 +214,7 @@ def create_framework_app(settings: Settings, parts: Parts) -> Litestar:
 def wrap(framework: Litestar, settings: Settings) -> ASGIApp:
     """Put the edge around the routes, outermost last."""
     app: ASGIApp = Options(cast(ASGIApp, framework), allowed=allowed_methods(framework))
-    app = BodyLimit(app, limit_bytes=settings.body_limit_bytes)
+    app = Exposition(BodyLimit(app, limit_bytes=settings.body_limit_bytes))
     app = RateLimit(app, limiter=framework.state.limiter)
     app = Auth(app, ring=lambda: cast(KeyRing, framework.state.ring))
     app = Denied(app, denials=lambda: cast(Denials, framework.state.denials))
@@ -257,6 +259,7 @@ async def running(settings: Settings, parts: Parts) -> AsyncGenerator[None, None
             parts.usage = UsageService(database, parts.limiter, usage)
             build(settings, parts, clock, database, lease)
             chores.start(keeper.keep(), name="audit")
+            chores.start(keep_sampling(sqlite_file(settings.database_url)), name="sampling")
             chores.start(keep_pruning(database, clock, settings.run_events_kept_s), name="pruning")
             if not lease.shared:
                 await parts.memory.release_left()

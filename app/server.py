@@ -11,11 +11,15 @@ from typing import Any, cast
 
 import uvicorn
 
+from app import __version__
 from app.db.opening import open_database
 from app.keys.opening import opened_keys
 from app.kit.clock import SystemClock
 from app.main import Parts, create_framework_app, wrap
 from app.settings import Settings
+from app.telemetry.listening import listening
+from app.telemetry.sampling import tell_build
+from app.telemetry.tracing import start_tracing, stop_tracing
 from app.web.connection import Bounds, Connection
 
 BACKLOG = 2048
@@ -83,8 +87,15 @@ def serve(settings: Settings, *, on_started: Callable[[], None] = lambda: None) 
         timeout_graceful_shutdown=math.ceil(settings.shutdown_grace_s + LAST_EVENTS_S),
     )
     server = Server(config, parts, on_started, grace_s=settings.shutdown_grace_s)
-    with suppress(SystemExit):  # uvicorn's way out when the port is taken; it has logged why
+    tell_build(__version__)
+    if settings.otel_exporter_otlp_endpoint is not None:
+        start_tracing(settings.otel_exporter_otlp_endpoint, __version__)
+    with (
+        listening(settings.metrics_host, settings.metrics_port),
+        suppress(SystemExit),  # uvicorn's way out when the port is taken; it has logged why
+    ):
         server.run()
+    stop_tracing()
     return server.started
 
 

@@ -63,6 +63,14 @@ class Settings(Struct, kw_only=True, frozen=True):
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], Var("LOG_LEVEL", "least severe level that is logged")
     ] = "INFO"
     log_format: Annotated[Literal["json", "text"], Var("LOG_FORMAT", "`json` for machines, `text` for people")] = "json"
+    metrics_host: Annotated[str, Var("METRICS_HOST", "address on which metrics are told without a key")] = "127.0.0.1"
+    metrics_port: Annotated[Port | None, Var("METRICS_PORT", "port for Prometheus, without a key; none by default")] = (
+        None
+    )
+    otel_exporter_otlp_endpoint: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Var("OTEL_EXPORTER_OTLP_ENDPOINT", "collector of traces, such as http://tracing:4318; none by default"),
+    ] = None
     body_limit_bytes: Annotated[
         Annotated[int, Meta(ge=1024)], Var("BODY_LIMIT_BYTES", "largest request body; above it 413")
     ] = 10 * 1024 * 1024
@@ -180,12 +188,12 @@ class Variable(Struct, frozen=True):
     default: Any
 
 
-def variables() -> list[Variable]:
+def variables(of: type[Struct] = Settings) -> list[Variable]:
     """List every setting, in the order of the class."""
-    hints = get_type_hints(Settings, include_extras=True)
-    defaults = Settings()
+    hints = get_type_hints(of, include_extras=True)
+    defaults = of()
     out = []
-    for field in Settings.__struct_fields__:
+    for field in of.__struct_fields__:
         declared, *extras = get_args(hints[field])
         var = next(extra for extra in extras if isinstance(extra, Var))
         rest = tuple(extra for extra in extras if not isinstance(extra, Var))
@@ -196,9 +204,19 @@ def variables() -> list[Variable]:
 
 def load_settings(env: Mapping[str, str]) -> Settings:
     """Read every setting from `env`. Raises SettingsError with all problems at once."""
+    values, problems = read_variables(Settings, env)
+    settings = Settings(**values)
+    problems += _unsound(settings, wrong={line.split(":", 1)[0] for line in problems})
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def read_variables(of: type[Struct], env: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """Read the fields of a class of settings; return those that are set, and a line for each that is wrong."""
     problems: list[str] = []
     values: dict[str, Any] = {}
-    for variable in variables():
+    for variable in variables(of):
         try:
             text = _text_of(variable.var, env)
             if text is not None:
@@ -206,11 +224,7 @@ def load_settings(env: Mapping[str, str]) -> Settings:
         except (ValueError, OSError) as problem:
             shown = str(problem).partition(", got ")[0] if variable.var.secret else problem
             problems.append(f"{variable.var.name}: {shown}")
-    settings = Settings(**values)
-    problems += _unsound(settings, wrong={line.split(":", 1)[0] for line in problems})
-    if problems:
-        raise SettingsError(problems)
-    return settings
+    return values, problems
 
 
 def _text_of(var: Var, env: Mapping[str, str]) -> str | None:
@@ -261,6 +275,8 @@ def _unsound(settings: Settings, wrong: set[str]) -> list[str]:
     problems = []
     if not is_http(settings.model_url):
         problems.append(f"MODEL_URL: expected http://host:port/v1, got {without_password(settings.model_url)!r}")
+    if settings.otel_exporter_otlp_endpoint is not None and not is_http(settings.otel_exporter_otlp_endpoint):
+        problems.append("OTEL_EXPORTER_OTLP_ENDPOINT: expected http://host:port")
     problems += _unsound_models(settings)
     try:
         engine = make_url(settings.database_url)

@@ -6,18 +6,22 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from sqlalchemy import Connection, Executable, Row, literal, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from app.errors import Unavailable
+from app.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Kind = Literal["read", "write"]
 
 RETRY_AFTER_S = 1
+BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED", "55P03", "40P01")
+"""What the engines say when others hold what a transaction needs: SQLite's names, PostgreSQL's codes."""
 _ONE = select(literal(1))
 _TAKE_TURNS = text("SELECT pg_advisory_xact_lock(:key)")
 
@@ -102,8 +106,8 @@ class CannotOpen(Exception):
 
 
 @contextmanager
-def translated(*foreign: type[Exception]) -> Iterator[None]:
-    """Turn a driver's failure into ours, also those `foreign` ones that SQLAlchemy does not wrap.
+def translated(kind: Kind, *foreign: type[Exception]) -> Iterator[None]:
+    """Count a transaction. Turn a driver's failure into ours, also those `foreign` ones that SQLAlchemy does not wrap.
 
     A broken constraint is a fault in our code and stays what it is.
     """
@@ -113,9 +117,13 @@ def translated(*foreign: type[Exception]) -> Iterator[None]:
     except IntegrityError:
         raise
     except failures as failure:
+        metrics.TRANSACTIONS.labels(kind, "failed").inc()
+        name = kind_of(failure)
+        metrics.DB_BUSY.inc(name.startswith(BUSY))
         # Its kind alone: a server's message can quote what a client wrote.
-        log.error("the database could not carry out a transaction", extra={"failure": kind_of(failure)})
+        log.error("the database could not carry out a transaction", extra={"failure": name})
         raise StorageFailed from failure
+    metrics.TRANSACTIONS.labels(kind, "committed").inc()
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """PostgreSQL through asyncpg: the same works, each in a transaction of its own. Only this module knows asyncpg."""
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -10,8 +11,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from app.db.database import ReadTx, StorageFailed, WriteTx, kind_of, opening, translated
+from app.db.database import Kind, ReadTx, StorageFailed, WriteTx, kind_of, opening, translated
 from app.errors import InvalidRequest
+from app.telemetry import metrics, tracing
 
 T = TypeVar("T")
 
@@ -60,7 +62,7 @@ class PostgresDatabase:
                 caller.require()
                 return await connection.run_sync(lambda sync: work(ReadTx(sync)))
 
-        return await self._to_its_end(transaction(), caller)
+        return await self._to_its_end("read", transaction(), caller)
 
     async def write(self, work: Callable[[WriteTx], T]) -> T:
         """Run `work` and commit."""
@@ -71,9 +73,14 @@ class PostgresDatabase:
                 caller.require()
                 return await connection.run_sync(lambda sync: work(WriteTx(sync)))
 
-        return await self._to_its_end(transaction(), caller)
+        began = time.perf_counter()
+        with tracing.span("write"):
+            result = await self._to_its_end("write", transaction(), caller)
+        metrics.DB_BATCH.observe(1)
+        metrics.DB_COMMIT.observe(time.perf_counter() - began)
+        return result
 
-    async def _to_its_end(self, transaction: Coroutine[Any, Any, T], caller: "_Caller") -> T:
+    async def _to_its_end(self, kind: Kind, transaction: Coroutine[Any, Any, T], caller: "_Caller") -> T:
         """Carry out a transaction; once it began it ends as it would, though its caller is cancelled.
 
         A connection that is cut off in the middle is lost to the pool, and nobody knows what became of the commit.
@@ -85,7 +92,7 @@ class PostgresDatabase:
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         try:
-            with _translated():
+            with _translated(kind):
                 return await asyncio.shield(task)
         except asyncio.CancelledError:
             caller.left = True
@@ -112,8 +119,8 @@ class _Caller:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
-    with translated(OSError, PoolTimeout):  # a server that is not there, a pool that is used up
+def _translated(kind: Kind) -> Iterator[None]:
+    with translated(kind, OSError, PoolTimeout):  # a server that is not there, a pool that is used up
         try:
             yield
         except DBAPIError as failure:

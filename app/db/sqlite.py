@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import os
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -22,6 +23,7 @@ from app.db.sqlite_connection import (
     ConnectionThread,
     futureproof,
 )
+from app.telemetry import metrics, tracing
 
 T = TypeVar("T")
 
@@ -93,7 +95,7 @@ class SqliteDatabase:
         # Shielded: a cancelled caller must not hand the connection on while its thread still uses it.
         reading = asyncio.ensure_future(reader.call(partial(_read, reader, work)))
         reading.add_done_callback(lambda _: self._free_readers.put_nowait(reader))
-        with translated(sqlite3.Error):
+        with translated("read", sqlite3.Error):
             return await asyncio.shield(reading)
 
     async def write(self, work: Callable[[WriteTx], T]) -> T:
@@ -105,7 +107,8 @@ class SqliteDatabase:
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Job(work, done))
         self._wake.set()
-        with translated(sqlite3.Error):
+        metrics.DB_WAITING.set(len(self._waiting))
+        with tracing.span("write"), translated("write", sqlite3.Error):
             return await done
 
     async def _write_batches(self) -> None:
@@ -114,18 +117,21 @@ class SqliteDatabase:
             self._wake.clear()
             while self._waiting:
                 batch = [self._waiting.popleft() for _ in range(min(BATCH_LIMIT, len(self._waiting)))]
+                metrics.DB_WAITING.set(len(self._waiting))
                 batch = [job for job in batch if not job.done.cancelled()]
                 if batch:
                     await self._commit(batch)
 
     async def _commit(self, batch: list[_Job]) -> None:
         try:
-            outcomes = await self._writer.call(partial(_write, self._writer, [job.work for job in batch]))
+            works = [job.work for job in batch]
+            outcomes = await self._writer.call(partial(_timed, self.path, partial(_write, self._writer, works)))
         except Exception as failure:
             outcomes = [(None, failure)] * len(batch)
         else:
             self.commits += 1
             self.works += len(batch)
+            metrics.DB_BATCH.observe(len(batch))
         for job, (result, failure_of_one) in zip(batch, outcomes, strict=True):
             if job.done.done():
                 continue
@@ -178,6 +184,24 @@ def _read(reader: ConnectionThread, work: Callable[[ReadTx], T]) -> T:
     finally:
         if driver.in_transaction:  # not after the engine itself gave it up
             driver.execute("ROLLBACK")
+
+
+def _timed(path: Path, commit: Callable[[], T]) -> T:
+    """Time a commit. One after which the file itself is newer has also moved the log into it."""
+    before, began = _written_ns(path), time.perf_counter()
+    outcome = commit()
+    took_s = time.perf_counter() - began
+    metrics.DB_COMMIT.observe(took_s)
+    if _written_ns(path) != before:
+        metrics.DB_CHECKPOINT.observe(took_s)
+    return outcome
+
+
+def _written_ns(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _write(writer: ConnectionThread, works: list[Callable[[WriteTx], Any]]) -> list[Outcome]:

@@ -39,10 +39,12 @@ from app.engine.prompt import BudgetTooSmall, Conversation, Prompt, Prompter, Up
 from app.engine.recorder import Flusher, Recorder
 from app.engine.slots import QUEUE_FULL_RETRY_S, Places, Slots
 from app.engine.turn import Stamped, Turn, TurnSpec
+from app.engine.watching import followed, trail
 from app.errors import Unavailable
 from app.inference.failures import ModelFailure, PromptTooLong
 from app.kit.clock import Clock
 from app.kit.tasks import TaskOwner
+from app.telemetry import metrics, tracing
 
 log = logging.getLogger(__name__)
 
@@ -127,6 +129,8 @@ class Executor:
         self._cancelled: set[str] = set()
         self._stopping = False
         self.reserved = 0
+        metrics.TURN_SLOTS.set(concurrency)
+        metrics.QUEUE_LIMIT.set(queue_limit)
 
     def reserve(self, project_id: str) -> Place:
         """Take a place for a run that is about to be committed. Raises RateLimited when the queue is full."""
@@ -138,6 +142,7 @@ class Executor:
 
     def resume(self, spec: TurnSpec, journalled: list[Stamped], charge: Charge | None = None) -> None:
         """Take up a run that a stopped process left behind, whatever the length of the queue."""
+        metrics.RECOVERIES.inc()
         self.places.enter_whatever(spec.project_id)
         self.carry_out(spec, journalled, has_slot=False, charge=charge)
 
@@ -159,8 +164,10 @@ class Executor:
         if not self._flusher.started:
             self._owner.start(self._flusher.run(), name="text flusher")
         settle = partial(_settle, charge, turn, turn.usage)
-        task = self._owner.start(self._until_over(turn, topic, has_slot, settle), name=f"run {spec.run_id}")
+        work = partial(self._until_over, turn, topic, has_slot, settle)
+        task = self._owner.start(followed(trail(), spec, work), name=f"run {spec.run_id}")
         self._running[spec.run_id] = task
+        metrics.TURNS_OPEN.inc()
         task.add_done_callback(lambda over: self._over(spec, over, topic))
         task.add_done_callback(lambda _: settle())
         return topic
@@ -171,6 +178,7 @@ class Executor:
 
     def _over(self, spec: TurnSpec, over: "asyncio.Task[Any]", topic: Topic) -> None:
         topic.end()
+        metrics.TURNS_OPEN.dec()
         self.places.leave(spec.project_id)
         if self._running.get(spec.run_id) is over:  # outputs may have come before the task that asked for them was over
             del self._running[spec.run_id]
@@ -221,7 +229,7 @@ class Executor:
         try:
             await self._in_time(turn, recorder, has_slot)
         except LostRun:
-            log.info("run was taken or deleted while it ran", extra={"run_id": turn.spec.run_id})
+            log.info("run was taken or deleted while it ran")
         except ModelFailure as failure:
             await self._fail(recorder, RunError(failure.code, failure.message))
         except TimeoutError:
@@ -262,9 +270,12 @@ class Executor:
     async def _wait(self, turn: Turn, until: Coroutine[Any, Any, None]) -> None:
         """Wait for something outside, noted so that a stop need not wait for it, too."""
         self._waiting.add(turn.spec.run_id)
+        metrics.TURNS_WAITING.inc()
         try:
-            await until
+            with tracing.span("queue"):
+                await until
         finally:
+            metrics.TURNS_WAITING.dec()
             self._waiting.discard(turn.spec.run_id)
 
     async def _ask(self, turn: Turn, recorder: Recorder) -> None:
@@ -318,8 +329,7 @@ class Executor:
         try:
             await recorder.record(closing(turn, reason, end))
         except LostRun:
-            log.info("run was deleted while it ran", extra={"run_id": turn.spec.run_id})
-        log.warning("run ended early", extra={"run_id": turn.spec.run_id, "status": turn.status, "reason": reason})
+            log.info("run was deleted while it ran")
 
 
 def _settle(charge: Charge | None, turn: Turn, before: TokenUsage) -> None:

@@ -30,6 +30,7 @@ from app.inference.chunks import PromptTokens
 from app.inference.client import ChatModel
 from app.inference.failures import PromptTooLong
 from app.inference.tokens import estimate_message, most_message
+from app.telemetry import metrics
 
 LEAST_ANSWER = 256
 """Tokens of the window kept free for an answer whose length nobody limited."""
@@ -90,9 +91,12 @@ class BudgetTooSmall(Exception):
 
 
 class Prompt(Struct, frozen=True):
-    """Messages of a chat completion, what they take of the window if that was counted, whether they can be fewer."""
+    """Messages of a chat completion, how much of the past they show, what they take of the window if that was counted,
+    whether they can be fewer.
+    """
 
     messages: list[dict[str, Any]]
+    shown: int
     tokens: int | None = None
     can_shrink: bool = False
 
@@ -152,6 +156,8 @@ class Prompter:
         prompt = await self._fitted(frame, upstream, room, history, refused)
         if frame.whole and len(prompt.messages) < len(_chat(frame, history)):
             raise PromptTooLong("The input exceeds the model's context window.")
+        if prompt.shown < len(history):
+            metrics.TRUNCATIONS.inc()
         return prompt
 
     async def _fitted(self, frame: Frame, upstream: Upstream, room: Room, history: list[Past], refused: int) -> Prompt:
@@ -232,7 +238,9 @@ def _with_new(history: list[Past], new: Sequence[Sent]) -> list[Past]:
 
 
 def _made(frame: Frame, shown: Sequence[Past], history: Sequence[Past], tokens: int | None = None) -> Prompt:
-    return Prompt(_chat(frame, shown), tokens, can_shrink=not frame.whole and len(shown) > len(pinned(history)))
+    return Prompt(
+        _chat(frame, shown), len(shown), tokens, can_shrink=not frame.whole and len(shown) > len(pinned(history))
+    )
 
 
 def _chat(frame: Frame, history: Sequence[Past], *, text_only: bool = False) -> list[dict[str, Any]]:

@@ -13,7 +13,9 @@ from app.engine.events import Pieces
 from app.engine.journal import Journal, LostRun
 from app.engine.loop import Batch
 from app.engine.turn import Stamped, Turn
+from app.engine.watching import Watch
 from app.errors import Unavailable
+from app.telemetry import tracing
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,7 @@ class Recorder:
         self._topic = topic
         self._keeps = keeps
         self._pending: list[Stamped] = []
+        self._watch = Watch(turn)
 
     async def record(self, batch: Batch) -> None:
         """Take a batch. Raises LostRun when the run is no longer ours.
@@ -55,13 +58,13 @@ class Recorder:
         stamped = self.turn.stamp(batch)
         if self._keeps is not None and isinstance(batch[-1], Pieces):
             self._pending += stamped
-            self._topic.publish(stamped)
+            self._tell(stamped)
             self._keeps[1].mark(self)
             return
         if self.turn.rests:
             self._on_rest()
         if self._keeps is None:
-            self._topic.publish(stamped)
+            self._tell(stamped)
             return
         writing = asyncio.create_task(self._write_and_tell(stamped, *self._keeps))
         try:
@@ -77,16 +80,23 @@ class Recorder:
         """
         await flusher.settled(self)
         events = self.take_pending() + stamped
+        with tracing.span("journal"):
+            await self._append(journal, events)
+        self.flushed(events)
+        self._tell(stamped)
+
+    async def _append(self, journal: Journal, events: list[Stamped]) -> None:
         for pause_s in STORAGE_RETRIES_S:
             try:
                 await journal.append(self.turn, events)
-                break
+                return
             except Unavailable:
                 await asyncio.sleep(pause_s)
-        else:
-            await journal.append(self.turn, events)
-        self.flushed(events)
+        await journal.append(self.turn, events)
+
+    def _tell(self, stamped: list[Stamped]) -> None:
         self._topic.publish(stamped)
+        self._watch.saw(stamped)
 
     def take_pending(self) -> list[Stamped]:
         """Hand over the events that are not on disk yet."""

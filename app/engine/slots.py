@@ -8,6 +8,7 @@ import asyncio
 from collections import Counter, deque
 
 from app.errors import RateLimited
+from app.telemetry import metrics
 
 QUEUE_FULL_RETRY_S = 5
 
@@ -85,6 +86,7 @@ class Places:
     def enter(self, project_id: str) -> None:
         """Take a place. Raises RateLimited when there is none left and the project has its share."""
         if self.taken >= self._limit and self._of[project_id] >= self._share(project_id):
+            metrics.LIMIT_REFUSALS.labels("queue").inc()
             raise RateLimited(
                 "Rate limit reached: too many runs are waiting for the model. Try again in a few seconds.",
                 code="rate_limit_exceeded",

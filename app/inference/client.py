@@ -21,6 +21,7 @@ from app.inference.failures import (
     names_a_model,
 )
 from app.inference.sse import DataLines, LineTooLong
+from app.telemetry import genai, tracing
 
 DONE = b"[DONE]"
 NOTHING: Mapping[str, str] = {}
@@ -111,13 +112,14 @@ class ModelClient:
     async def stream(self, request: ChatRequest) -> AsyncGenerator[ChunkBatches, None]:
         """Open a streamed chat completion (see ChatModel)."""
         body = _streaming_body(request)
-        response = await self._post(self.url + "/chat/completions", body)
-        chunks = self._chunks(response)
-        try:
-            yield chunks
-        finally:
-            await chunks.aclose()
-            response.close()  # unless it was read to its end: closing the socket is what frees the engine
+        with tracing.span("upstream", kind="CLIENT", attributes=genai.asked("/chat/completions", self.url)):
+            response = await self._post(self.url + "/chat/completions", body)
+            chunks = self._chunks(response)
+            try:
+                yield chunks
+            finally:
+                await chunks.aclose()
+                response.close()  # unless it was read to its end: closing the socket is what frees the engine
 
     @asynccontextmanager
     async def forward(
@@ -128,13 +130,14 @@ class ModelClient:
         `completion_id` is the id that a chat completion is to have: vLLM makes it of X-Request-Id. Raises ModelFailure.
         """
         named = {"X-Request-Id": completion_id.removeprefix("chatcmpl-")} if completion_id else {}
-        with _translated():
-            async with asyncio.timeout(self._first_token_timeout_s):
-                response = await self._send(self.url + path, body, named)
-        try:
-            yield Forwarded(response, self._first_token_timeout_s, self._idle_timeout_s)
-        finally:
-            response.close()  # unless it was read to its end
+        with tracing.span("upstream", kind="CLIENT", attributes=genai.asked(path, self.url)):
+            with _translated():
+                async with asyncio.timeout(self._first_token_timeout_s):
+                    response = await self._send(self.url + path, body, named)
+            try:
+                yield Forwarded(response, self._first_token_timeout_s, self._idle_timeout_s)
+            finally:
+                response.close()  # unless it was read to its end
 
     async def _post(self, url: str, body: bytes) -> ClientResponse:
         with _translated():
@@ -149,7 +152,7 @@ class ModelClient:
         raise failure_of_answer(response.status, text)
 
     async def _send(self, url: str, body: bytes, named: Mapping[str, str] = NOTHING) -> ClientResponse:
-        headers = {"Content-Type": "application/json", **named}
+        headers = {"Content-Type": "application/json", **named, **tracing.headers()}
         session = self._opened()
         try:
             return await session.post(url, data=body, headers=headers)

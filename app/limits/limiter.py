@@ -13,6 +13,7 @@ from app.limits.account import SECOND_NS, Account, Accounts
 from app.limits.headers import Header, rate_headers
 from app.limits.ledger import Ledger
 from app.limits.refusals import Lack, Whose, refusal
+from app.telemetry import metrics
 
 Parties = tuple[Account, Account]
 """The accounts of a key and of its project."""
@@ -178,6 +179,7 @@ class Limiter:
         if found:
             _, whose, lack = max(found, key=lambda one: one[0])
             self.ledger.counts(grant.key_id, grant.project_id).refused += 1
+            metrics.LIMIT_REFUSALS.labels(lack.bound).inc()
             raise refusal(lack, whose)
 
 

@@ -4,16 +4,35 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from traceback import format_tb
 from typing import Any, Literal
+
+from app.telemetry import tracing
 
 # uvicorn says its lines a second time, coloured, in `color_message`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
+_NOTHING: Mapping[str, str] = {}
+_about: ContextVar[Mapping[str, str]] = ContextVar("about", default=_NOTHING)
+
+
+def now_about(**ids: str) -> None:
+    """Say what is being worked on in this task: its ids are in every line from now on."""
+    _about.set({**_about.get(), **ids})
+
+
+def about() -> Mapping[str, str]:
+    """Return what is being worked on."""
+    return _about.get()
+
+
 def _extras(record: logging.LogRecord) -> dict[str, Any]:
-    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    said = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    trace_id = tracing.trace_id()
+    return {**_about.get(), **said} if trace_id is None else {**_about.get(), "trace_id": trace_id, **said}
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 
 from app.errors import ApiError
 from app.kit.addresses import Networks, client_address
+from app.telemetry import logs, metrics, tracing
 from app.web.asgi import ASGIApp, Message, Receive, Scope, Send
 from app.web.errors import INTERNAL, send_error
+from app.web.events import MEDIA_TYPE
 
 log = logging.getLogger("app.access")
 
@@ -26,6 +28,7 @@ ANSWERS_ALWAYS = (
 """What every answer says, unless it says it otherwise itself, as the pages of the documentation do."""
 
 _ALWAYS_SAID = frozenset(name for name, _ in ANSWERS_ALWAYS)
+_STREAM = MEDIA_TYPE.encode()
 
 
 def new_request_id() -> str:
@@ -47,15 +50,17 @@ class Access:
             return
         exchange = _Exchange(scope, send)
         scope["state"]["address"] = self._address(scope)
-        try:
-            await self._app(scope, receive, exchange.send)
-        except ApiError as error:
-            await exchange.refuse(error)
-        except Exception:
-            log.exception("unhandled fault", extra={"request_id": exchange.request_id})
-            await exchange.refuse(ApiError(INTERNAL))
-        finally:
-            exchange.report()
+        logs.now_about(request_id=exchange.request_id)
+        with tracing.span("request", kind="SERVER", attributes={"http.request.method": scope["method"]}):
+            try:
+                await self._app(scope, receive, exchange.send)
+            except ApiError as error:
+                await exchange.refuse(error)
+            except Exception:
+                log.exception("unhandled fault", extra={"request_id": exchange.request_id})
+                await exchange.refuse(ApiError(INTERNAL))
+            finally:
+                exchange.report()
 
     def _address(self, scope: Scope) -> str | None:
         """Return whose request it is: text of an address, or None where there is none, as on a local socket."""
@@ -74,17 +79,25 @@ class _Exchange:
         self._scope = scope
         self._send = send
         self._status = 0
+        self._streams = False
         self._started_at = time.perf_counter()
         self._scope.setdefault("state", {})["request_id"] = self.request_id
+        metrics.REQUESTS_IN_FLIGHT.inc()
 
     def _elapsed_ms(self) -> int:
-        return round((time.perf_counter() - self._started_at) * 1000)
+        return round(self._elapsed_s() * 1000)
+
+    def _elapsed_s(self) -> float:
+        return time.perf_counter() - self._started_at
 
     async def send(self, message: Message) -> None:
         """Pass a message on; the first one gets the headers."""
         if message["type"] == "http.response.start":
             self._status = message["status"]
             headers = message.get("headers", ())
+            if any(name == b"content-type" and value.startswith(_STREAM) for name, value in headers):
+                self._streams = True
+                metrics.STREAMS.inc()
             message["headers"] = [
                 *headers,
                 (b"x-request-id", self.request_id.encode()),
@@ -99,18 +112,25 @@ class _Exchange:
             await send_error(self.send, error)
 
     def report(self) -> None:
-        """Write the request's line: the route's template, never an id or a query."""
-        level = logging.ERROR if self._status >= 500 else logging.INFO
+        """Count the request and write its line: the route's template, never an id or a query."""
+        method, route = self._scope["method"], self._scope.get("path_template") or "unmatched"
+        state = self._scope["state"]
+        metrics.REQUESTS_IN_FLIGHT.dec()
+        metrics.STREAMS.dec(self._streams)
+        metrics.count_request(method, route, self._status, streamed=self._streams, seconds=self._elapsed_s())
+        tracing.note({"http.route": route, "http.response.status_code": self._status})
+        caller = state.get("caller")
         log.log(
-            level,
+            logging.ERROR if self._status >= 500 else logging.INFO,
             "request",
             extra={
                 "request_id": self.request_id,
-                "method": self._scope["method"],
-                "route": self._scope.get("path_template") or "unmatched",
+                "method": method,
+                "route": route,
                 "status": self._status,
                 "duration_ms": self._elapsed_ms(),
-                "address": self._scope["state"]["address"],
+                "address": state["address"],
+                **({"project_id": caller.project_id} if caller is not None else {}),
             },
         )
 

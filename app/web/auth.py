@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterable
 
-from app.errors import Unauthenticated
+from app.errors import PermissionDenied, Unauthenticated
 from app.keys.grant import Grant, Refusal
 from app.keys.ring import KeyRing
 from app.kit.caller import Caller
+from app.telemetry import metrics, tracing
 from app.web.asgi import ASGIApp, Receive, Scope, Send
 from app.web.scopes import require_scope
 
@@ -39,18 +40,25 @@ class Auth:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through. Raises Unauthenticated or PermissionDenied."""
         if scope["type"] == "http" and not is_open(scope["path"]):
-            grant = await self._grant_of(scope["headers"])
+            with tracing.span("auth"):
+                grant = await self._grant_of(scope["headers"])
             _tell(scope, grant)
-            require_scope(grant.scopes, scope["method"], scope["path"])
+            try:
+                require_scope(grant.scopes, scope["method"], scope["path"])
+            except PermissionDenied:
+                metrics.AUTH_FAILURES.labels("scope").inc()
+                raise
         await self._app(scope, receive, send)
 
     async def _grant_of(self, headers: Iterable[tuple[bytes, bytes]]) -> Grant:
         presented, project = presented_key(headers), named_project(headers)
         if presented is None:
+            metrics.AUTH_FAILURES.labels("missing").inc()
             raise Unauthenticated(NO_KEY)
         grant = await self._ring().admit(presented, project)
         if isinstance(grant, Grant):
             return grant
+        metrics.AUTH_FAILURES.labels(grant.name.lower()).inc()
         if grant is Refusal.WRONG_PROJECT:
             raise Unauthenticated(WRONG_PROJECT, code="mismatched_project")
         raise Unauthenticated(REFUSALS[grant].format(key=masked(presented)), code="invalid_api_key")

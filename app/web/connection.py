@@ -16,6 +16,7 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.errors import ApiError, HeadTooLarge, InvalidRequest, RequestTimeout, Unavailable, UriTooLong
+from app.telemetry import metrics
 from app.web.access import ANSWERS_ALWAYS, new_request_id
 from app.web.asgi import ASGIApp, Receive, Scope, Send
 from app.web.errors import envelope, send_error
@@ -190,6 +191,7 @@ class Connection(HttpToolsProtocol):
         if self.flow.read_paused:  # it is we who do not take it
             self._arriving.begin()
         elif self._chunk_bytes and not self._is_answered():
+            metrics.SLOW_CLIENTS.inc()
             self._refuse(RequestTimeout("Request timeout. The request did not arrive in time.", code="request_timeout"))
         else:
             self.transport.abort()
@@ -203,6 +205,7 @@ class Connection(HttpToolsProtocol):
             return  # it went before its time was over
         # Without lingering: the kernel, too, forgets what it still wanted to send.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
+        metrics.SLOW_CLIENTS.inc()
         log.info("cut off a client that does not read", extra={"unread_bytes": self.transport.get_write_buffer_size()})
         self.transport.abort()
 

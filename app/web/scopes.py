@@ -17,13 +17,13 @@ SURFACES: dict[tuple[str, ...], Scope] = {
     ("v1", "vector_stores"): "files",
 }
 FOR_EVERY_KEY = frozenset({("v1", "models"), ("v1", "usage")})
-ADMINISTRATION = "admin"
+ADMINISTRATION = frozenset({("admin",), ("metrics",)})
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def is_administration(path: str) -> bool:
     """Tell whether a path is the operators'."""
-    return _parts(path)[:1] == (ADMINISTRATION,)
+    return _parts(path)[:1] in ADMINISTRATION
 
 
 def missing_scope(scopes: Set[Scope], method: str, path: str) -> Scope | None:
