@@ -51,7 +51,6 @@ from app.moving.controller import MovingController
 from app.moving.service import MovingService
 from app.responses.controller import ResponsesController
 from app.responses.service import ResponseService
-from app.runs.acceptance import Acceptance
 from app.runs.controller import RunsController
 from app.runs.lease import Lease, LeaseTimes
 from app.runs.service import RunService
@@ -319,9 +318,9 @@ def build(settings: Settings, parts: Parts, clock: Clock, database: Database, le
         clock,
         executor,
         journal,
-        Acceptance(database, executor, lease.server),
         parts.catalog,
         parts.messages,
+        server=lease.server,
         expires_after_s=settings.run_expires_after_s,
         ping_s=settings.stream_ping_s,
         context_messages=settings.context_messages,

@@ -89,7 +89,6 @@ class PromptCacheOptions(Body, kw_only=True, frozen=True):
 
     mode: Literal["implicit", "explicit"] | None = None
     ttl: Literal["30m", "12h"] | None = None
-    comparison_response_id: str | None = None
     prewarm: bool | None = None
 
 

@@ -124,12 +124,12 @@ class ResponsesController(Controller):
         self,
         caller: NamedDependency[Caller],
         responses: NamedDependency[ResponseService],
-        page_query: NamedDependency[PageQuery],
+        forward_page: NamedDependency[PageQuery],
         response_id: FromPath[str],
     ) -> Answer[Page[Item]]:
         """List what a response was sent, newest first."""
         require_id("response_id", response_id, "resp")
-        return Answer(await responses.input_items(caller, response_id, page_query))
+        return Answer(await responses.input_items(caller, response_id, forward_page))
 
 
 async def _answered(request: ApiRequest, responses: ResponseService, started: StartedResponse) -> Response:

@@ -31,6 +31,7 @@ from app.responses.asking import (
 ResponseInput = ItemText | list[SentItem]
 # Only told in the document: a pattern that refused here would not have the original's text, as require_id does.
 ResponseId = Annotated[str, Meta(extra_json_schema={"pattern": id_pattern("resp")})]
+ConversationId = Annotated[str, Meta(extra_json_schema={"pattern": id_pattern("conv")})]
 ResponseStatus = Literal["completed", "failed", "in_progress", "cancelled", "queued", "incomplete"]
 
 
@@ -48,7 +49,7 @@ class Contextual(Body, kw_only=True, frozen=True):
 class CountInput(Contextual, kw_only=True, frozen=True):
     """What a response would be asked, to be counted."""
 
-    conversation: str | ConversationReference | None = None
+    conversation: ConversationId | ConversationReference | None = None
     tools: ResponseTools | None = None
     tool_choice: ResponseToolChoice | None = None
     parallel_tool_calls: bool | None = None
@@ -73,7 +74,7 @@ class CreateResponse(Contextual, kw_only=True, frozen=True):
     `temperature` and `top_p` are 1 unless sent. `store` is true unless sent, and then the response is kept.
     """
 
-    conversation: str | ConversationReference | None = None
+    conversation: ConversationId | ConversationReference | None = None
     store: bool | None = None
     background: bool | None = None
     stream: bool | None = None

@@ -69,10 +69,10 @@ class ResponseService:
         clock: Clock,
         executor: Executor,
         journal: Journal,
-        acceptance: Acceptance,
         catalog: Catalog,
         conversation: Conversation,
         *,
+        server: str,
         expires_after_s: int,
         ping_s: float,
         context_messages: int,
@@ -81,7 +81,8 @@ class ResponseService:
         self._clock = clock
         self._executor = executor
         self._journal = journal
-        self._acceptance = acceptance
+        self._acceptance = Acceptance(database, executor)
+        self._server = server
         self._default_model = catalog.default_model
         self._conversation = conversation
         self._counter = InputCounter(catalog, conversation, context_messages)
@@ -99,7 +100,7 @@ class ResponseService:
         rows: list[Any] = []
 
         def accept(tx: WriteTx, starts: bool) -> tuple[Any, list[Stamped]]:
-            writer = ResponseWriter(tx, caller, owner=self._acceptance.server)
+            writer = ResponseWriter(tx, caller, owner=self._server)
             run, row, events = writer.accept(new, at, starts=starts)
             rows[:] = [row]
             return run, events

@@ -33,10 +33,9 @@ class Accepted(Struct, frozen=True):
 
 
 class Acceptance:
-    """Commits runs and hands them to the executor, in the name of this server."""
+    """Commits runs and hands them to the executor."""
 
-    def __init__(self, database: Database, executor: Executor, server: str) -> None:
-        self.server = server
+    def __init__(self, database: Database, executor: Executor) -> None:
         self._database = database
         self._executor = executor
 

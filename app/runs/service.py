@@ -79,7 +79,7 @@ class RunService:
         self._journal = journal
         self._limiter = limiter
         self._lease = lease
-        self._acceptance = Acceptance(database, executor, lease.server)
+        self._acceptance = Acceptance(database, executor)
         self._context_messages = context_messages
         self._expires_after_s = expires_after_s
         self._ping_s = ping_s

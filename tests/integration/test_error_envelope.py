@@ -9,6 +9,7 @@ import pytest
 
 from app.chat.schemas import Relayed
 from tests.fixtures.calls import assert_refused, completed_run, get, new_assistant, new_thread, post
+from tests.fixtures.responses import respond
 from tests.fixtures.rooms import led_by_a_script
 from tests.fixtures.routes import GUARDED, ROUTES, Route
 
@@ -24,6 +25,7 @@ PREFIXES = {
     "project_id": "proj",
     "completion_id": "chatcmpl",
     "conversation_id": "conv",
+    "response_id": "resp",
 }
 NOUNS = {
     "assistant_id": "assistant",
@@ -35,7 +37,10 @@ NOUNS = {
     "project_id": "project",
     "completion_id": "chat completion",
 }
-UNKNOWN = {"conversation_id": "Conversation with id '{}' not found."}
+UNKNOWN = {
+    "conversation_id": "Conversation with id '{}' not found.",
+    "response_id": "Response with id '{}' not found.",
+}
 """The refusals that the original words in a way of their own."""
 NOT_JSON = (
     "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP "
@@ -72,6 +77,7 @@ async def known(shared_api: Any) -> dict[str, str]:
     key = (await post(shared_api, "/admin/keys", {"name": "x"}))["id"]
     ids |= {"conversation_id": f"conv{thread.removeprefix('thread')}", "item_id": message}
     ids |= {"step_id": step, "key_id": key, "model": "sovereign-standin", "project_id": "proj_default"}
+    ids |= {"response_id": (await respond(shared_api, "x"))["id"]}
     return ids | {"completion_id": "chatcmpl-1"}  # nobody's: what is refused here is so before it is looked for
 
 

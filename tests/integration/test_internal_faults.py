@@ -19,6 +19,7 @@ from app.kit.clock import SystemClock
 from app.main import Parts
 from app.messages.service import MessageService
 from app.moving.service import MovingService
+from app.responses.service import ResponseService
 from app.runs.service import RunService
 from app.stored.service import StoredCompletions
 from app.threads.service import ThreadService
@@ -34,9 +35,13 @@ pytestmark = pytest.mark.anyio
 SECRET = "the-secret-in-the-fault"
 TEXT = "The server had an error while processing your request. Give its request id to whoever runs the server."
 IDS = {"assistant_id": "asst_1", "thread_id": "thread_1", "message_id": "msg_1", "run_id": "run_1", "step_id": "step_1"}
+IDS |= {"response_id": "resp_1"}
 IDS |= {"conversation_id": "conv_1", "item_id": "msg_1"}
 IDS |= {"key_id": "key_1", "project_id": "proj_1", "completion_id": "chatcmpl-1"}
 BODIES = {
+    "createResponse": {"model": "m", "input": "x"},
+    "Compactconversation": {"model": "m", "input": "x"},
+    "Getinputtokencounts": {"model": "m", "input": "x"},
     "createKey": {"name": "x"},
     "createProject": {"name": "x"},
     "createMessage": {"role": "user", "content": "x"},
@@ -89,6 +94,13 @@ def put_faults_into(parts: Parts) -> None:
     parts.stored = StoredCompletions(faulty, clock, {})
     parts.chat = ChatService(parts.catalog, faulty, parts.stored)
     given = faulty, clock, faulty, faulty, LIMITER, faulty
+    parts.responses = ResponseService(
+        *(faulty, clock, faulty, faulty, parts.catalog, faulty),
+        server="srv_1",
+        expires_after_s=600,
+        ping_s=1,
+        context_messages=100,
+    )
     parts.runs = RunService(*given, expires_after_s=600, ping_s=1, context_messages=100)
 
 

@@ -13,6 +13,7 @@ from app.chat.schemas import Relayed
 from app.kit.ids import ID_PREFIXES
 from tests.conformance.spec import SPEC_PATH
 from tests.fixtures.calls import completed_run, get, new_assistant, new_thread, post
+from tests.fixtures.responses import respond
 from tests.fixtures.routes import GUARDED, ROUTES, Route
 
 pytestmark = pytest.mark.anyio
@@ -228,6 +229,7 @@ async def test_real_answers_are_as_the_document_says(document: Document, shared_
     key = (await post(shared_api, "/admin/keys", {"name": "x"}))["id"]
     ids = {"assistant_id": assistant, "thread_id": thread, "run_id": run["id"], "step_id": step, "message_id": message}
     ids |= {"key_id": key, "project_id": "proj_default"}
+    ids |= {"response_id": (await respond(shared_api, "x"))["id"]}
     ids |= {"conversation_id": f"conv{thread.removeprefix('thread')}", "item_id": message}
     for route in (route for route in ROUTES if route.method == "GET" and not route.path.endswith("/events")):
         if "completion_id" in route.ids:

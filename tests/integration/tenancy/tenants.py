@@ -14,6 +14,7 @@ from sqlalchemy import Engine, event, select
 from app.db.database import Database, ReadTx
 from app.db.tables import Base
 from tests.fixtures.calls import LOOK_AGAIN_S, Json, completed_run, get, new_assistant, new_thread, post
+from tests.fixtures.responses import respond
 from tests.fixtures.servers import MODEL
 from tests.fixtures.tools import calls_of, steps_of, waiting_run
 from tests.integration.tenancy.aims import DOCUMENT, Aim, Operation, smallest, with_id
@@ -26,6 +27,8 @@ NOBODYS = {"servers"}
 LOOKS = 400
 # What a body needs to be taken, where its schema says less than what reads it.
 TAKEN: Json = {"model": MODEL, "messages": [{"role": "user", "content": "x"}]}
+EXCLUSIVE = {"conversation", "previous_response_id"}
+"""Of these a body has one at most."""
 HEADERS_OF_THE_MOMENT = ("x-request-id", "openai-processing-ms", "date")
 
 
@@ -86,6 +89,8 @@ async def new_tenant(admin: Caller, word: str) -> Tenant:
     message = (await get(api, f"/v1/threads/{thread}/messages"))["data"][0]["id"]
     ids = {"assistant_id": assistant, "thread_id": thread, "message_id": message, "run_id": run["id"]}
     ids |= {"conversation_id": f"conv{thread.removeprefix('thread')}", "item_id": message, "id": message}
+    conversation, response = ids["conversation_id"], await respond(api, word, metadata={"of": word})
+    ids |= {"conversation": conversation, "response_id": response["id"], "previous_response_id": response["id"]}
     if "/v1/chat/completions/{completion_id}" in DOCUMENT["paths"]:
         ids |= {"completion_id": await kept_completion(api, word)}
     ids |= {"step_id": (await steps_of(api, run))[0]["id"], "tool_call_id": calls_of(run)[0]["id"]}
@@ -120,6 +125,9 @@ def request_of(operation: Operation, aim: Aim, own: Tenant, others: dict[str, st
         options["params"] = {aim.in_query: others[aim.kind]}
     if operation.body is not None:
         body = smallest(operation.body, TAKEN | mine)
+        for other in EXCLUSIVE - set(aim.in_body[:1] or ("conversation",)):
+            if body.keys() >= EXCLUSIVE:
+                del body[other]
         options["json"] = with_id(body, aim.in_body, others[aim.kind]) if aim.in_body else body
     return operation.method.upper(), path, options
 
