@@ -143,7 +143,11 @@ async def _answered(request: ApiRequest, responses: ResponseService, started: St
         if not answering.done():
             responses.abandon(started)
         return await answering
+    except asyncio.CancelledError:
+        responses.abandon(started)
+        raise
     finally:
+        answering.cancel()
         leaving.cancel()
 
 
