@@ -23,6 +23,7 @@ from app.items.schemas import (
     InputText,
     Item,
     ItemStatus,
+    ReasoningText,
     ShownFunctionCall,
     ShownFunctionOutput,
     ShownImage,
@@ -30,6 +31,7 @@ from app.items.schemas import (
     ShownPart,
     ShownReasoning,
     ShownText,
+    SummaryText,
 )
 from app.kit.wire import to_json
 from app.messages.content import ImageUrl, ImageUrlPart, Part, RefusalPart, TextPart, TextValue
@@ -134,8 +136,8 @@ def _new_message(item: InputMessage, at: str) -> Kept:
 def _reasoning(item: InputReasoning) -> ShownReasoning:
     return ShownReasoning(
         id="",
-        summary=item.summary or [],
-        content=UNSET if item.content is None else item.content,
+        summary=[SummaryText(text=part.text) for part in item.summary or ()],
+        content=UNSET if item.content is None else [ReasoningText(text=part.text) for part in item.content],
         encrypted_content=UNSET if item.encrypted_content is None else item.encrypted_content,
     )
 

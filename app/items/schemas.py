@@ -101,11 +101,25 @@ class ReasoningText(Answer, tag_field="type", tag="reasoning_text", kw_only=True
     text: ItemText
 
 
+class InputSummaryText(Body, kw_only=True, frozen=True):
+    """A summary of what a model reasoned, sent back."""
+
+    type: Literal["summary_text"]
+    text: ItemText
+
+
+class InputReasoningText(Body, kw_only=True, frozen=True):
+    """What a model reasoned, sent back."""
+
+    type: Literal["reasoning_text"]
+    text: ItemText
+
+
 class InputReasoning(Body, tag_field="type", tag="reasoning", kw_only=True, frozen=True):
     """What a model reasoned, sent back. It is kept, and no model is shown it."""
 
-    summary: list[SummaryText] | None = None
-    content: list[ReasoningText] | None = None
+    summary: list[InputSummaryText] | None = None
+    content: list[InputReasoningText] | None = None
     encrypted_content: ItemText | None = None
     id: ItemId | None = None
     status: ItemStatus | None = None
@@ -213,6 +227,7 @@ def _described() -> dict[str, Any]:
     definitions = schema["$defs"]
     for name in ("InputMessage", "InputReference"):
         definitions[name]["required"].remove("type")
+        definitions[name]["properties"]["type"]["enum"].append(None)
 
     def inlined(part: Any) -> Any:
         if isinstance(part, list):

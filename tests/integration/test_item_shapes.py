@@ -158,6 +158,12 @@ REFUSED: dict[str, tuple[Any, str, str, str]] = {
         "items[1].role",
         "invalid_value",
     ),
+    "reasoning of no type": (
+        {"type": "reasoning", "summary": [], "content": [{"text": "hm"}]},
+        "Missing required parameter: 'items[1].content[0].type'.",
+        "items[1].content[0].type",
+        "missing",
+    ),
     "no content": ({"role": "user"}, "Missing required parameter: 'items[1].content'.", "items[1].content", "missing"),
     "what nobody knows": (
         {"role": "user", "content": "x", "colour": "red"},

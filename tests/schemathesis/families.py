@@ -1,7 +1,8 @@
 """What schemathesis finds on a server that has been in use: a second tenant, and conversations.
 
 No generated id names an object. A family is an assistant, a thread with a message, and a run with its step that has
-ended, or that waits for the output of a tool call; and a stored chat completion.
+ended, or that waits for the output of a tool call; and a stored chat completion. The thread is a conversation, too, and
+the message an item of it.
 """
 
 import asyncio
@@ -16,7 +17,8 @@ WAITING = "requires_action"
 # The status of a family's run, by the operation that uses the family up.
 USES = {
     **{"cancelRun": WAITING, "submitToolOuputsToRun": WAITING},
-    **{"deleteMessage": "completed", "deleteChatCompletion": "completed", "others": "completed"},
+    **{"deleteMessage": "completed", "deleteConversationItem": "completed"},
+    **{"deleteChatCompletion": "completed", "others": "completed"},
 }
 EACH = 16
 WITHIN_S = 30.0
@@ -60,6 +62,7 @@ async def _family(api: Any, status: str) -> Family:
     step = (await get(api, f"/v1/threads/{thread}/runs/{run['id']}/steps"))["data"][0]["id"]
     message = (await get(api, f"/v1/threads/{thread}/messages", order="asc"))["data"][0]["id"]
     ids = {"assistant_id": assistant, "thread_id": thread, "run_id": run["id"], "step_id": step, "message_id": message}
+    ids |= {"conversation_id": f"conv{thread.removeprefix('thread')}", "item_id": message}
     kept = {"model": MODEL, "store": True, "messages": [{"role": "user", "content": "What is the price of ACME?"}]}
     ids["completion_id"] = (await post(api, "/v1/chat/completions", kept))["id"]
     action = run["required_action"]

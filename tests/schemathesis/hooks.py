@@ -18,6 +18,9 @@ RULES = (
     r"Missing required parameter: 'assistant_id'\.",  # may be left out where the thread is bound to an assistant
     r"Thread \S+ already has an active run \S+\.",
     r"Can't add messages to \S+ while a run \S+ is active\.",
+    r"Another process is currently operating on this conversation\. Please retry in a few seconds\.",
+    r"Invalid '\S+': an input_image needs its picture in image_url; this server has no pictures by file_id\.",
+    r"Invalid '\S+': it was not made by this server's /v1/responses/compact\.",
     r"Cannot cancel run with status '\w+'\.",
     r"Runs in status \"\w+\" do not accept tool outputs\.",
     r"Expected tool outputs for call_ids \[.*\], got \[.*\]",
@@ -28,7 +31,11 @@ RULES = (
 )
 RULE = re.compile("|".join(RULES), re.DOTALL)
 EXACT = 2**53  # beyond it a float is no particular integer
-ENDING = {"deleteAssistant", "deleteThread"}  # they end what they make, and leave the families to the others
+ENDING = {
+    "deleteAssistant",
+    "deleteThread",
+    "deleteConversation",
+}  # they end what they make, and leave the families to the others
 RELAYED = {
     "createChatCompletion": {"messages": [{"role": "user", "content": "What is the price of ACME?"}]},
     "createCompletion": {"prompt": "Gold rose"},
@@ -43,6 +50,7 @@ SPARED = frozenset(SEEDS["spared"])
 CURSOR = re.compile("[A-Za-z0-9_-]+")
 NOBODY = "0" * 24
 MADE_HERE = re.compile(r"[a-z]+_[0-9A-Za-z]{24}")
+PATTERNS = {name: id_pattern(prefix) for name, prefix in ID_PREFIXES.items()} | {"item_id": id_pattern("")}
 OWN = CHECKS.get_one("positive_data_acceptance")
 
 
@@ -132,8 +140,8 @@ def well_formed(sent: dict[str, Any], family: Family) -> dict[str, str]:
     """Return the ids among what is sent that can name one of a family."""
     return {
         name: sent[name]
-        for name in ID_PREFIXES.keys() & sent.keys() & family.keys()
-        if isinstance(sent[name], str) and re.fullmatch(id_pattern(ID_PREFIXES[name]), sent[name])
+        for name in PATTERNS.keys() & sent.keys() & family.keys()
+        if isinstance(sent[name], str) and re.fullmatch(PATTERNS[name], sent[name])
     }
 
 
