@@ -99,10 +99,8 @@ class Intake:
     def _take(self, number: int, line: Line) -> None:
         try:
             match line:
-                case VectorStoreLine():
-                    self._put(number, line, columns_of(line))
-                case AssistantLine():
-                    self._names[line.id] = self._put(number, line, columns_of(line))
+                case VectorStoreLine() | AssistantLine():
+                    self._names[line.id] = self._put(number, line, self._columns(line))
                 case ThreadLine():
                     self._take_thread(number, line)
                 case ProjectLine():
@@ -116,8 +114,16 @@ class Intake:
         self.refused.append(RefusedLine(line=number, reason=str(bad), thread_id=bad.thread_id))
         self._shut |= {bad.thread_id} if bad.thread_id else set()
 
+    def _columns(self, line: Line) -> Columns:
+        """Return a line's columns, with vector stores under the ids that they have here."""
+        resources = getattr(line, "tool_resources", None)
+        if resources is not None and (search := resources.file_search) is not None and search.vector_store_ids:
+            ids = [self._names.get(name, name) for name in search.vector_store_ids]
+            line = replace(line, tool_resources=replace(resources, file_search=replace(search, vector_store_ids=ids)))
+        return columns_of(line)
+
     def _take_thread(self, number: int, line: ThreadLine) -> None:
-        columns = columns_of(line)
+        columns = self._columns(line)
         bound = columns["assistant_id"]
         if bound is not None:
             columns["assistant_id"] = self._names.get(bound, bound)
@@ -128,7 +134,7 @@ class Intake:
 
     def _take_of_thread(self, number: int, line: OfThread) -> None:
         thread = self._thread(number, line)
-        columns = columns_of(line) | {"thread_id": thread["id"]}
+        columns = self._columns(line) | {"thread_id": thread["id"]}
         if columns.get("assistant_id"):
             columns["assistant_id"] = self._names.get(columns["assistant_id"], columns["assistant_id"])
         match line:

@@ -29,8 +29,8 @@ class NamedProject(Body, kw_only=True, frozen=True):
 class ImportLines(Body, kw_only=True, frozen=True):
     """Lines for one project, the caller's unless another is named.
 
-    `renamed` maps ids of threads and assistants of earlier batches that got others. With `strict` nothing is kept
-    when one line is refused; with `dry_run` nothing is in any case.
+    `renamed` maps ids of vector stores, assistants and threads of earlier batches that got others. With
+    `strict` nothing is kept when one line is refused; with `dry_run` nothing is in any case.
     """
 
     project_id: ProjectId | None = None

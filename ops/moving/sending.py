@@ -19,6 +19,9 @@ BUSY = frozenset({429, 503})
 NOT_TAKEN = frozenset({400, 413})
 """What one line can be to blame for: the batch is sent again in halves, until that line is alone."""
 
+REFERRED_TO = frozenset({"vector_store", "assistant", "thread"})
+"""What lines of later batches may speak of by ids; within a thread the server finds what is meant."""
+
 Ask = Callable[[], bytes]
 
 
@@ -135,7 +138,7 @@ class Sender:
             self.added += Counter(found.added)
             self.skipped += Counter(found.skipped)
         for renamed in found.renamed:
-            if renamed.object in ("thread", "assistant"):
+            if renamed.object in REFERRED_TO:
                 self._names[renamed.id] = renamed.new_id
             self._listener.renamed(renamed)
         for number in found.late:
@@ -149,6 +152,9 @@ def _spoken(entry: Entry) -> Iterator[str]:
         value = getattr(entry.line, name, None)
         if isinstance(value, str):
             yield value
+    resources = getattr(entry.line, "tool_resources", None)
+    if resources is not None and resources.file_search is not None:
+        yield from resources.file_search.vector_store_ids or ()
 
 
 def patiently(ask: Ask) -> bytes:
