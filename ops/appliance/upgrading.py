@@ -59,7 +59,8 @@ def upgrade(running: Running, *, build: bool, say: Say) -> None:
 
 def start() -> None:
     """Start the API from the image that has the name, and hold it to answering with a database that can be read."""
-    told("compose", "up", "--detach", "--no-build", "--no-deps", "--force-recreate", "api")
+    # With its dependencies, which go on as they are: without them Compose would make it anew at the next `up`.
+    told("compose", "up", "--detach", "--no-build", "--force-recreate", "api")
     wait_until_ready(address(compose_config()), GATE_S, database_alone=True)
 
 

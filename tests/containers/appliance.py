@@ -126,3 +126,10 @@ def clone(folder: Path) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     return folder
+
+
+def first_process(appliance: Appliance, service: str) -> dict[str, str]:
+    """Tell what the kernel says of a container's first process."""
+    pid = appliance.inspect(service)["State"]["Pid"]
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
