@@ -24,6 +24,7 @@ def some_id(prefix: str, number: int = 1) -> str:
 
 ASSISTANT_ID, THREAD_ID, RUN_ID = some_id("asst"), some_id("thread"), some_id("run")
 MESSAGE_ID, STEP_ID = some_id("msg"), some_id("step")
+RESPONSE_ID, CONVERSATION_ID = some_id("resp"), some_id("conv")
 COMPLETION_ID = "chatcmpl-000000000000000000000001"
 
 
@@ -113,6 +114,66 @@ def stored_message() -> Object:
     """Make a message that a stored chat completion answers."""
     told = {"id": f"{COMPLETION_ID}-0", "role": "user", "content": "Hello", "refusal": None}
     return {**told, "name": None, "content_parts": None}
+
+
+def item(status: str = "completed", text: str = "Hello world") -> Object:
+    """Make the message of a response."""
+    part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+    content = [] if status == "in_progress" else [part]
+    return {"id": MESSAGE_ID, "type": "message", "status": status, "role": "assistant", "content": content}
+
+
+def response(status: str = "completed") -> Object:
+    """Make a response."""
+    counts: Object = {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}
+    counts |= {"input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0}}
+    counts |= {"output_tokens_details": {"reasoning_tokens": 0}}
+    done = status == "completed"
+    nulls = "instructions max_output_tokens max_tool_calls previous_response_id conversation prompt_cache_key"
+    return {
+        **{"id": RESPONSE_ID, "object": "response", "created_at": NOW, "status": status, "background": False},
+        **{"completed_at": NOW + 1 if done else None, "error": None, "incomplete_details": None},
+        **dict.fromkeys([*nulls.split(), "safety_identifier"]),
+        **{"model": "llama", "output": [item()] if done else [], "usage": counts if done else None},
+        **{"parallel_tool_calls": True, "tool_choice": "auto", "tools": [], "truncation": "disabled"},
+        **{"reasoning": {"effort": None, "summary": None}, "text": {"format": {"type": "text"}}},
+        **{"service_tier": "default", "store": True, "temperature": 1.0, "top_p": 1.0, "top_logprobs": 0},
+        "metadata": {},
+    }
+
+
+def compaction() -> Object:
+    """Make a context that was made shorter."""
+    made = {"id": some_id("cmp"), "type": "compaction", "encrypted_content": "e30="}
+    head = {"id": RESPONSE_ID, "object": "response.compaction", "created_at": NOW}
+    return {**head, "output": [made], "usage": response()["usage"]}
+
+
+def conversation() -> Object:
+    """Make a conversation."""
+    return {"id": CONVERSATION_ID, "object": "conversation", "created_at": NOW, "metadata": {}}
+
+
+def response_stream() -> list[ServerEvent]:
+    """Make the stream of a plain response."""
+    place: Object = {"item_id": MESSAGE_ID, "output_index": 0, "content_index": 0}
+    empty, whole = {**item()["content"][0], "text": ""}, item()["content"][0]
+    told: list[tuple[str, Object]] = [
+        ("created", {"response": response("in_progress")}),
+        ("in_progress", {"response": response("in_progress")}),
+        ("output_item.added", {"output_index": 0, "item": item("in_progress")}),
+        ("content_part.added", {**place, "part": empty}),
+        ("output_text.delta", {**place, "delta": "Hello", "logprobs": []}),
+        ("output_text.delta", {**place, "delta": " world", "logprobs": []}),
+        ("output_text.done", {**place, "text": "Hello world", "logprobs": []}),
+        ("content_part.done", {**place, "part": whole}),
+        ("output_item.done", {"output_index": 0, "item": item()}),
+        ("completed", {"response": response()}),
+    ]
+    return [
+        event(f"response.{name}", {"type": f"response.{name}", **fields, "sequence_number": number})
+        for number, (name, fields) in enumerate(told)
+    ]
 
 
 def page(*items: Object) -> Object:

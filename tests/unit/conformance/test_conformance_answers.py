@@ -12,7 +12,9 @@ from tests.conformance.extensions import RUN_EVENTS, USAGE
 from tests.conformance.samples import (
     ASSISTANT_ID,
     COMPLETION_ID,
+    CONVERSATION_ID,
     MESSAGE_ID,
+    RESPONSE_ID,
     RUN_ID,
     STEP_ID,
     THREAD_ID,
@@ -24,6 +26,8 @@ from tests.conformance.scope import IN_SCOPE, unseen
 THREAD = f"/v1/threads/{THREAD_ID}"
 RUN = f"{THREAD}/runs/{RUN_ID}"
 STORED = f"/v1/chat/completions/{COMPLETION_ID}"
+RESPONSE = f"/v1/responses/{RESPONSE_ID}"
+CONVERSATION = f"/v1/conversations/{CONVERSATION_ID}"
 GOOD: list[tuple[str, str, Object]] = [
     ("GET", "/v1/assistants", samples.page(samples.assistant())),
     ("POST", "/v1/assistants", samples.assistant()),
@@ -49,6 +53,22 @@ GOOD: list[tuple[str, str, Object]] = [
     ("POST", f"{RUN}/submit_tool_outputs", samples.run("queued")),
     ("GET", f"{RUN}/steps", samples.page(samples.step("in_progress"))),
     ("GET", f"{RUN}/steps/{STEP_ID}", samples.step()),
+    ("GET", "/v1/responses", samples.page(samples.response())),
+    ("POST", "/v1/responses", samples.response()),
+    ("GET", RESPONSE, samples.response("in_progress")),
+    ("DELETE", RESPONSE, samples.deleted("response", RESPONSE_ID) | {"object": "response"}),
+    ("POST", f"{RESPONSE}/cancel", samples.response()),
+    ("GET", f"{RESPONSE}/input_items", samples.page(samples.item())),
+    ("POST", "/v1/responses/input_tokens", {"object": "response.input_tokens", "input_tokens": 3}),
+    ("POST", "/v1/responses/compact", samples.compaction()),
+    ("POST", "/v1/conversations", samples.conversation()),
+    ("GET", CONVERSATION, samples.conversation()),
+    ("POST", CONVERSATION, samples.conversation()),
+    ("DELETE", CONVERSATION, samples.deleted("conversation", CONVERSATION_ID)),
+    ("GET", f"{CONVERSATION}/items", samples.page(samples.item())),
+    ("POST", f"{CONVERSATION}/items", samples.page(samples.item())),
+    ("GET", f"{CONVERSATION}/items/{MESSAGE_ID}", samples.item()),
+    ("DELETE", f"{CONVERSATION}/items/{MESSAGE_ID}", samples.conversation()),
     ("GET", "/v1/chat/completions", samples.page(samples.stored())),
     ("GET", STORED, samples.stored()),
     ("POST", STORED, samples.stored()),
@@ -81,7 +101,7 @@ def test_good_answers_pass_and_make_every_operation_in_scope_seen(checker: Check
     stream = samples.body_of(samples.plain_stream())
     checker.check_response("GET", f"{RUN}/events", 200, samples.STREAM_HEADERS, stream)
     assert unseen(checker.seen) == []
-    assert (checker.answers, len(IN_SCOPE)) == (31, 28)
+    assert (checker.answers, len(IN_SCOPE)) == (47, 43)
 
 
 def test_extra_keys_are_allowed(checker: Checker) -> None:
@@ -90,7 +110,7 @@ def test_extra_keys_are_allowed(checker: Checker) -> None:
 
 @pytest.mark.parametrize(("method", "path", "value"), GOOD, ids=[f"{verb} {path}" for verb, path, _ in GOOD])
 def test_no_key_that_the_original_sent_may_be_missing(checker: Checker, method: str, path: str, value: Object) -> None:
-    optional = {"temperature", "top_p"} if value["object"] == "thread.run" else set()
+    optional = {"temperature", "top_p"} if value.get("object") == "thread.run" else set()
     for key in value.keys() - optional:
         with pytest.raises(AssertionError, match=f"'{key}' is a required property"):
             answer(checker, method, path, without(value, key))
