@@ -4,7 +4,7 @@ the model's name, and a usage that is read for limits and withheld from a client
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -123,32 +123,39 @@ class Relay:
         self._events = 0
         self._refused = False
         self._stopping = False
-        self._serving: asyncio.Task[None] | None = None
+        self._over = False
+        self._task: asyncio.Task[Any] | None = None
 
     def cut(self) -> None:
         """End the answer, since the server stops."""
         self._stopping = True
-        if self._serving is not None:
-            self._serving.cancel()
+        self._interrupt()
+
+    def _interrupt(self) -> None:
+        if self._task is not None and not self._over:
+            self._over = True
+            self._task.cancel()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer. Raises ApiError as long as nothing was sent. A client that goes away ends it at once."""
         del scope
-        serving = self._serving = asyncio.create_task(self._serve(send))
+        self._task = asyncio.current_task()
+        assert self._task is not None
         leaving = asyncio.create_task(_gone(receive))
+        leaving.add_done_callback(lambda _: self._interrupt())
         self._relays.add(self)
         try:
-            await asyncio.wait((serving, leaving), return_when=asyncio.FIRST_COMPLETED)
-            if serving.done():
-                await serving
+            await self._serve(send)
         except ApiError:
             self._refused = True
             raise
+        except asyncio.CancelledError:
+            if not self._over:  # it is not the client's leaving
+                raise
+            self._task.uncancel()
         finally:
-            for task in (serving, leaving):
-                task.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await serving
+            self._over = True
+            leaving.cancel()
             self._relays.remove(self)
             self._settle()
             await self._forget()
@@ -163,12 +170,8 @@ class Relay:
 
     async def _serve(self, send: Send) -> None:
         try:
-            async with AsyncExitStack() as open_answer:
-                route, answer = await self._answer(open_answer)
-                if self._request.asked.stream and answer.content_type.startswith(STREAM):
-                    await self._stream(route, answer, send)
-                else:
-                    await self._whole(route, answer, send)
+            while not await self._answered(send):
+                pass
         except ModelFailure as failure:
             raise error_of_failure(failure) from None
         except asyncio.CancelledError:
@@ -176,17 +179,20 @@ class Relay:
                 raise
             raise Unavailable(STOPPING, retry_after_s=RETRY_AFTER_S) from None
 
-    async def _answer(self, open_answer: AsyncExitStack) -> tuple[Route, Forwarded]:
-        """Ask; return the answer that began. What the server finds too long for a memory is asked again with less."""
+    async def _answered(self, send: Send) -> bool:
+        """Ask and answer. False when the server found it too long for a memory, which is less now: ask again."""
         request = self._request
-        while True:
-            asking = self._catalog.answering(request.model, request.kind, self._ask)
-            route, answer = await open_answer.enter_async_context(asking)
+        async with self._catalog.answering(request.model, request.kind, self._ask) as (route, answer):
             if answer.status == 200:
-                return route, answer
+                if request.asked.stream and answer.content_type.startswith(STREAM):
+                    await self._stream(route, answer, send)
+                else:
+                    await self._whole(route, answer, send)
+                return True
             body = await answer.read()
-            if not await self._shrunk(answer.status, body):
-                raise error_of_answer(answer.status, body)
+        if not await self._shrunk(answer.status, body):
+            raise error_of_answer(answer.status, body)
+        return False
 
     async def _shrunk(self, status: int, body: bytes) -> bool:
         turn = self._remembering.turn if self._remembering is not None else None

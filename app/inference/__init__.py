@@ -1,1 +1,1 @@
-"""Talks to the model server: HTTP in OpenAI's wire. Only this room imports aiohttp."""
+"""Talks to the model server: HTTP in OpenAI's wire."""

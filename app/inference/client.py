@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
-from aiohttp import ClientResponse, ClientTimeout
 
 from app.inference.chunks import Chunk, PromptTokens, ServedModels, decode_chunk, decode_models, decode_tokens
+from app.inference.exchange import CUT_OFF, Exchange
 from app.inference.failures import (
     UNREADABLE,
     ModelBroke,
@@ -21,14 +21,12 @@ from app.inference.failures import (
     names_a_model,
 )
 from app.inference.sse import DataLines, LineTooLong
+from app.inference.wire import NOTHING, Wire
 from app.telemetry import genai, tracing
 
 DONE = b"[DONE]"
-NOTHING: Mapping[str, str] = {}
-KEEPALIVE_S = 4.0  # vLLM closes an idle connection after 5 s; give ours up before it does
 ERROR_BODY_LIMIT = 65_536
 LISTING_TIMEOUT_S = 5.0
-CUT_OFF = "The model server's answer was cut off."
 END_TIMEOUT_S = 0.1
 TOKENIZE_TIMEOUT_S = 15.0
 NO_TOKENIZER = (404, 405, 501)
@@ -83,43 +81,27 @@ class ModelClient:
         idle_timeout_s: float,
     ) -> None:
         self.url = url.rstrip("/")
+        self._path = urlsplit(self.url).path
         self._first_token_timeout_s = first_token_timeout_s
         self._idle_timeout_s = idle_timeout_s
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._connect_timeout_s = connect_timeout_s
-        self._session: aiohttp.ClientSession | None = None
+        self._wire = Wire(self.url, api_key=api_key, connect_timeout_s=connect_timeout_s)
         self._no_tokenizer_until = 0.0
-
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S),
-                headers=self._headers,
-                timeout=ClientTimeout(total=None, connect=None, sock_connect=self._connect_timeout_s),
-                auto_decompress=True,
-                trust_env=False,
-                read_bufsize=262_144,
-            )
-        return self._session
 
     async def close(self) -> None:
         """Close every connection."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        self._wire.close()
 
     @asynccontextmanager
     async def stream(self, request: ChatRequest) -> AsyncGenerator[ChunkBatches, None]:
         """Open a streamed chat completion (see ChatModel)."""
-        body = _streaming_body(request)
-        with tracing.span("upstream", kind="CLIENT", attributes=genai.asked("/chat/completions", self.url)):
-            response = await self._post(self.url + "/chat/completions", body)
-            chunks = self._chunks(response)
+        async with self._asked("/chat/completions", _streaming_body(request)) as answer:
+            if answer.status != 200:
+                raise failure_of_answer(answer.status, await self._error_body(answer))
+            chunks = self._chunks(answer)
             try:
                 yield chunks
             finally:
                 await chunks.aclose()
-                response.close()  # unless it was read to its end: closing the socket is what frees the engine
 
     @asynccontextmanager
     async def forward(
@@ -130,46 +112,41 @@ class ModelClient:
         `completion_id` is the id that a chat completion is to have: vLLM makes it of X-Request-Id. Raises ModelFailure.
         """
         named = {"X-Request-Id": completion_id.removeprefix("chatcmpl-")} if completion_id else {}
+        async with self._asked(path, body, named) as answer:
+            yield Forwarded(answer, self._first_token_timeout_s, self._idle_timeout_s)
+
+    @asynccontextmanager
+    async def _asked(
+        self, path: str, body: bytes, named: Mapping[str, str] = NOTHING
+    ) -> AsyncGenerator[Exchange, None]:
+        """Send a body and yield the answer once its head is there. Left early, it is closed: that frees the engine."""
         with tracing.span("upstream", kind="CLIENT", attributes=genai.asked(path, self.url)):
-            with _translated():
+            with _in_time():
                 async with asyncio.timeout(self._first_token_timeout_s):
-                    response = await self._send(self.url + path, body, named)
+                    headers = {**named, **tracing.headers()}
+                    answer = await self._wire.ask("POST", self._path + path, body, headers)
             try:
-                yield Forwarded(response, self._first_token_timeout_s, self._idle_timeout_s)
+                yield answer
             finally:
-                response.close()  # unless it was read to its end
+                self._wire.release(answer)
 
-    async def _post(self, url: str, body: bytes) -> ClientResponse:
-        with _translated():
+    async def _error_body(self, answer: Exchange) -> bytes:
+        """Read a refusal, most of it: it may come in several pieces."""
+        body = b""
+        with _in_time():
             async with asyncio.timeout(self._first_token_timeout_s):
-                response = await self._send(url, body)
-                if response.status == 200:
-                    return response
-                try:
-                    text = await _error_body(response)
-                finally:
-                    response.close()
-        raise failure_of_answer(response.status, text)
+                while len(body) < ERROR_BODY_LIMIT and (data := await answer.read_some()):
+                    body += data
+        return body
 
-    async def _send(self, url: str, body: bytes, named: Mapping[str, str] = NOTHING) -> ClientResponse:
-        headers = {"Content-Type": "application/json", **named, **tracing.headers()}
-        session = self._opened()
-        try:
-            return await session.post(url, data=body, headers=headers)
-        except aiohttp.ClientConnectorError:
-            raise
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionResetError):
-            # A kept connection that the server had just closed: it never saw the request, so ask once more.
-            return await session.post(url, data=body, headers=headers)
-
-    async def _chunks(self, response: ClientResponse) -> AsyncGenerator[Sequence[Chunk], None]:
+    async def _chunks(self, answer: Exchange) -> AsyncGenerator[Sequence[Chunk], None]:
         lines = DataLines()
-        with Silence(response, self._first_token_timeout_s) as silence:
+        with Silence(answer, self._first_token_timeout_s) as silence:
             while True:
                 try:
-                    data = await response.content.readany()
+                    data = await answer.read_some()
                     payloads = lines.feed(data)
-                except (aiohttp.ClientError, OSError, LineTooLong) as failure:
+                except (ModelBroke, LineTooLong) as failure:
                     raise silence.failure() or ModelBroke(CUT_OFF) from failure
                 if not data:
                     raise ModelBroke(CUT_OFF)
@@ -181,7 +158,7 @@ class ModelClient:
                 if broke is not None:
                     raise broke
                 if done:
-                    await _read_to_end(response)
+                    await _read_to_end(answer)
                     return
 
     async def tokenize(
@@ -192,60 +169,62 @@ class ModelClient:
             return None
         asked = {"model": model, "messages": messages, "return_token_strs": True} | ({"tools": tools} if tools else {})
         try:
-            with _translated():
-                async with asyncio.timeout(TOKENIZE_TIMEOUT_S):
-                    response = await self._send(self.url.removesuffix("/v1") + "/tokenize", msgspec.json.encode(asked))
-                    async with response:
-                        text = await response.read()
+            path = self._path.removesuffix("/v1") + "/tokenize"
+            status, text = await self._whole("POST", path, msgspec.json.encode(asked), TOKENIZE_TIMEOUT_S)
         except ModelUnreachable:
             raise
         except ModelFailure:
             return None
-        counted = _tokens(text) if response.status == 200 else None
-        absent = response.status in NO_TOKENIZER and not names_a_model(text)
-        if absent or (response.status == 200 and counted is None):
+        counted = _tokens(text) if status == 200 else None
+        absent = status in NO_TOKENIZER and not names_a_model(text)
+        if absent or (status == 200 and counted is None):
             self._no_tokenizer_until = asyncio.get_running_loop().time() + NO_TOKENIZER_KEPT_S
         return counted
 
     async def models(self) -> ServedModels:
         """Ask what the server serves. Raises ModelFailure."""
-        with _translated():
-            async with asyncio.timeout(LISTING_TIMEOUT_S):
-                async with self._opened().get(self.url + "/models") as response:
-                    text = await response.read()
-        if response.status != 200:
-            raise failure_of_answer(response.status, text)
+        status, text = await self._whole("GET", self._path + "/models", b"", LISTING_TIMEOUT_S)
+        if status != 200:
+            raise failure_of_answer(status, text)
         try:
             return decode_models(text)
         except UNREADABLE:
             raise ModelBroke("The model server's /v1/models is not what OpenAI's is.") from None
 
+    async def _whole(self, method: str, path: str, body: bytes, timeout_s: float) -> tuple[int, bytes]:
+        with _in_time():
+            async with asyncio.timeout(timeout_s):
+                answer = await self._wire.ask(method, path, body, tracing.headers())
+                try:
+                    return answer.status, await answer.read()
+                finally:
+                    self._wire.release(answer)
+
 
 class Forwarded:
     """A server's answer to a body that was sent as it is."""
 
-    def __init__(self, response: ClientResponse, first_timeout_s: float, idle_timeout_s: float) -> None:
-        self._response = response
+    def __init__(self, answer: Exchange, first_timeout_s: float, idle_timeout_s: float) -> None:
+        self._answer = answer
         self._first_timeout_s = first_timeout_s
         self._idle_timeout_s = idle_timeout_s
-        self.status = response.status
-        self.content_type = response.headers.get("content-type", "application/json")
+        self.status = answer.status
+        self.content_type = answer.content_type
 
     async def read(self) -> bytes:
         """Read it whole. Raises ModelFailure."""
-        with _translated():
+        with _in_time():
             async with asyncio.timeout(self._first_timeout_s):
-                return await self._response.read()
+                return await self._answer.read()
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """Yield what comes, as it comes, until the end. Raises ModelFailure."""
-        content = self._response.content
-        with Silence(self._response, self._first_timeout_s) as silence:
+        with Silence(self._answer, self._first_timeout_s) as silence:
             while True:
                 try:
-                    data = await content.readany()
-                except (aiohttp.ClientError, OSError) as failure:
-                    raise silence.failure() or ModelBroke(CUT_OFF) from failure
+                    data = await self._answer.read_some()
+                except ModelBroke as failure:
+                    raise silence.failure() or failure from None
                 if not data:
                     return
                 silence.broken(self._idle_timeout_s)
@@ -253,10 +232,10 @@ class Forwarded:
 
 
 class Silence:
-    """Closes a response that has been silent for too long. One timer for a stream, none for each chunk of it."""
+    """Closes an answer that has been silent for too long. One timer for a stream, none for each chunk of it."""
 
-    def __init__(self, response: ClientResponse, limit_s: float) -> None:
-        self._response = response
+    def __init__(self, answer: Exchange, limit_s: float) -> None:
+        self._answer = answer
         self._loop = asyncio.get_running_loop()
         self._limit_s = limit_s
         self._heard_at = self._loop.time()
@@ -283,27 +262,18 @@ class Silence:
             self._timer = self._loop.call_later(left_s, self._check)
         else:
             self._passed = True
-            self._response.close()
+            self._answer.close()
 
     def failure(self) -> ModelFailure | None:
         """Return the failure to raise if it was this that ended the stream."""
         return ModelTimedOut("The model server fell silent.") if self._passed else None
 
 
-async def _error_body(response: ClientResponse) -> bytes:
-    """Read a refusal whole: it may come in several pieces."""
-    body = b""
-    while len(body) < ERROR_BODY_LIMIT and not response.content.at_eof():
-        body += await response.content.readany()
-    return body
-
-
-async def _read_to_end(response: ClientResponse) -> None:
+async def _read_to_end(answer: Exchange) -> None:
     """Read what follows [DONE], normally nothing, so that the connection can be kept."""
-    with suppress(TimeoutError, aiohttp.ClientError):
+    with suppress(TimeoutError, ModelFailure):
         async with asyncio.timeout(END_TIMEOUT_S):
-            while not response.content.at_eof():
-                await response.content.readany()
+            await answer.read()
 
 
 def _tokens(text: bytes) -> PromptTokens | None:
@@ -343,19 +313,9 @@ def _chunk(payload: bytes) -> Chunk:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
-    """Turn aiohttp's and asyncio's failures into ours; the most specific class wins."""
+def _in_time() -> Iterator[None]:
+    """Turn asyncio's timeout into a failure of ours."""
     try:
         yield
-    except ModelFailure:
-        raise
-    except aiohttp.ConnectionTimeoutError:
-        raise ModelUnreachable("The model server could not be reached in time.") from None
     except TimeoutError:
         raise ModelTimedOut("The model server did not answer in time.") from None
-    except aiohttp.ClientConnectorError:
-        raise ModelUnreachable("The model server cannot be reached.") from None
-    except (aiohttp.ClientPayloadError, aiohttp.ClientResponseError, LineTooLong, ValueError):
-        raise ModelBroke("The model server's answer was cut off or unreadable.") from None
-    except (aiohttp.ClientError, OSError):
-        raise ModelUnreachable("The connection to the model server broke.") from None
