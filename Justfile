@@ -89,10 +89,10 @@ test-containers *args: setup
     tests/containers/engine/ready
     {{ python }} -m pytest tests/containers {{ args }}
 
-# Client frameworks built on Assistants, each in a folder of its own (0.5 GB)
+# Client frameworks built on Assistants and on Responses, in folders of their own (0.7 GB)
 [group('test')]
 test-frameworks *args: setup
-    {{ python }} -m tests.e2e.prepare langchain-classic semantic-kernel autogen-ext
+    {{ python }} -m tests.e2e.prepare langchain-classic semantic-kernel autogen-ext openai-agents
     {{ python }} -m pytest tests/e2e/frameworks {{ args }}
 
 # schemathesis on the whole exported document, with all its checks

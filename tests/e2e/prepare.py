@@ -65,8 +65,10 @@ SECOND_SDK = Package("openai", "2.54.0", "sdk2.txt")
 LANGCHAIN = Package("langchain-classic", "1.0.8", "langchain.txt")
 SEMANTIC_KERNEL = Package("semantic-kernel", "1.45.0", "semantic-kernel.txt")
 AUTOGEN = Package("autogen-ext", "0.7.5", "autogen.txt")
+RESPONSES = Package("openai-agents", "0.24.0", "responses.txt")
+"""With the other frameworks that speak Responses."""
 SCHEMATHESIS = Package("schemathesis", "4.32.5", "schemathesis.txt")
-PACKAGES = (OLDER_SDK, SECOND_SDK, LANGCHAIN, SEMANTIC_KERNEL, AUTOGEN, SCHEMATHESIS)
+PACKAGES = (OLDER_SDK, SECOND_SDK, LANGCHAIN, SEMANTIC_KERNEL, AUTOGEN, RESPONSES, SCHEMATHESIS)
 
 
 def say(text: str) -> None:
