@@ -317,11 +317,29 @@ async def converse(client: httpx2.AsyncClient) -> None:
             await ask("GET", path + query)
         await ask("GET", f"{path}/{one['id']}")
         await ask("POST", f"{path}/{one['id']}", {"metadata": {"seen": "yes"}})
+    await use_conversation(ask, thread["id"].replace("thread_", "conv_"))
     waiting = await ask("POST", "threads/runs", {**run_body, "thread": {"messages": [AGAIN]}})
     await ask("POST", f"threads/{waiting['thread_id']}/runs/{waiting['id']}/cancel")
     await ask("DELETE", f"{messages}/{asked['id']}")
     await ask("DELETE", f"threads/{thread['id']}")
     await ask("DELETE", f"assistants/{assistant['id']}")
+
+
+async def use_conversation(ask: Callable[..., Any], conversation_id: str) -> None:
+    """Use every operation of conversations, on a thread in which a run called a tool."""
+    made = await ask("POST", "conversations", {"items": [AGAIN]})
+    await ask("DELETE", f"conversations/{made['id']}")
+    where = f"conversations/{conversation_id}"
+    await ask("GET", where)
+    await ask("POST", where, {"metadata": {"desk": "energy"}})
+    added = await ask("POST", f"{where}/items", {"items": [{"role": "system", "content": "x"}, AGAIN]})
+    held = await ask("GET", f"{where}/items")
+    called = next(item for item in held["data"] if item["type"] == "function_call")
+    for item in (called, *added["data"]):
+        await ask("GET", f"{where}/items?after={item['id']}")
+        await ask("GET", f"{where}/items/{item['id']}")
+        await ask("POST", f"{where}/items", {"items": [{"id": item["id"]}]})
+        await ask("DELETE", f"{where}/items/{item['id']}")
 
 
 def test_every_foreign_key_is_led_by_an_index_so_that_a_deletion_finds_what_it_takes_along() -> None:
