@@ -212,7 +212,7 @@ class ShownReasoning(Answer, tag_field="type", tag="reasoning", kw_only=True, fr
 
 
 class ShownCompaction(Answer, tag_field="type", tag="compaction", kw_only=True, frozen=True):
-    """What stands for all of a context but what its users said. To be sent back as it is."""
+    """What stands for a context. To be sent back as it is."""
 
     id: str
     encrypted_content: str

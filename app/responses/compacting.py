@@ -1,15 +1,15 @@
-"""Makes a context shorter: what users said stays as it is, and a model's summary stands for all else.
+"""Makes a context shorter: what users said is kept word for word, and a model's summary stands for all else.
 
-There is no summariser but the model itself: it is asked in a turn of which nothing is written.
+Both are in one item, since the SDK's types know no message of a user in what a server answers. There is no summariser
+but the model itself: it is asked in a turn of which nothing is written.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from app.engine.context import PastMessage, Told
 from app.errors import ApiError, InvalidRequest, Unavailable
 from app.items.compaction import packed
-from app.items.schemas import ShownCompaction, ShownImage, ShownMessage, ShownOutputText, ShownPart, ShownText
+from app.items.schemas import ShownCompaction, ShownMessage, ShownOutputText
 from app.kit.ids import new_id
 from app.responses.schemas import CompactInput, Compaction, CreateResponse, Response
 
@@ -40,14 +40,18 @@ def compaction_of(said: Sequence[Told], summary: Response) -> Compaction:
         raise _failure(summary)
     messages = [item for item in summary.output if isinstance(item, ShownMessage)]
     texts = [part.text for item in messages for part in item.content if isinstance(part, ShownOutputText)]
-    users = [_item(past) for past in said if isinstance(past, PastMessage) and past.role == "user"]
+    kept = "\n\n".join(["".join(texts), "What the user said, word for word:", *_user_texts(said)])
     assert summary.usage is not None  # it has ended
     return Compaction(
         id=new_id("resp"),
         created_at=summary.created_at,
-        output=[*users, ShownCompaction(id=new_id("cmp"), encrypted_content=packed("".join(texts)))],
+        output=[ShownCompaction(id=new_id("cmp"), encrypted_content=packed(kept))],
         usage=summary.usage,
     )
+
+
+def _user_texts(said: Sequence[Told]) -> list[str]:
+    return [past.texts()[0] for past in said if isinstance(past, PastMessage) and past.role == "user"]
 
 
 def _failure(summary: Response) -> ApiError:
@@ -56,16 +60,3 @@ def _failure(summary: Response) -> ApiError:
     if error.code == "invalid_prompt":
         return InvalidRequest(error.message, param="input", code="invalid_prompt")
     return Unavailable(error.message, code=error.code, retry_after_s=RETRY_AFTER_S)
-
-
-def _item(said: PastMessage) -> ShownMessage:
-    content = [{"type": "text", "text": said.content}] if isinstance(said.content, str) else said.content
-    return ShownMessage(
-        id=said.id or new_id("msg"), status="completed", role="user", content=[_part(part) for part in content]
-    )
-
-
-def _part(part: dict[str, Any]) -> ShownPart:
-    if part["type"] == "image_url":
-        return ShownImage(image_url=part["image_url"]["url"], detail=part["image_url"]["detail"])
-    return ShownText(text=part["text"])

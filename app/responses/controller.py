@@ -78,7 +78,7 @@ class ResponsesController(Controller):
         responses: NamedDependency[ResponseService],
         data: JSONBody[CompactInput],
     ) -> Answer[Compaction]:
-        """Make a context shorter: what users said, and the model's summary of all else. Nothing is kept of it."""
+        """Make a context shorter: what users said word for word, and a summary of all else. Nothing is kept of it."""
         started = await responses.start_compaction(request.caller, request.allowance, data)
         summary = await _answered(request, responses, started.summary)
         return Answer(compaction_of(started.said, summary))

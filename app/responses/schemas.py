@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from app.assistants.schemas import Instructions, Model
 from app.engine.events import TokenUsage
 from app.inference.failures import RunErrorCode
-from app.items.schemas import Item, ItemText, SentItem, ShownCompaction, ShownMessage
+from app.items.schemas import Item, ItemText, SentItem, ShownCompaction
 from app.kit.ids import id_pattern
 from app.kit.wire import MAX_INTEGER, STORABLE, Answer, Body, Metadata, Temperature, TopP
 from app.responses.asking import (
@@ -218,7 +218,7 @@ class Compaction(Answer, kw_only=True, frozen=True):
     id: str
     object: Literal["response.compaction"] = "response.compaction"
     created_at: int
-    output: list[ShownMessage | ShownCompaction]
+    output: list[ShownCompaction]
     usage: ResponseUsage
 
 
