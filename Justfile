@@ -110,12 +110,15 @@ test-faults *args: setup
 bench *args: setup
     {{ python }} -m bench {{ args }}
 
-# Formatting, lint, import contracts
+# Formatting, lint, import contracts, Dockerfiles, shell scripts, YAML
 [group('develop')]
 lint: setup
     .venv/bin/ruff format --check .
     .venv/bin/ruff check .
     .venv/bin/lint-imports --no-cache
+    .venv/bin/hadolint Dockerfile Dockerfile.vllm tests/containers/standin_base/Dockerfile
+    .venv/bin/shellcheck .ci/run tests/containers/engine/*
+    .venv/bin/yamllint --strict compose.yaml tests/containers prometheus grafana
     just --fmt --check --unstable
 
 # Mend what `lint` can mend
@@ -135,6 +138,30 @@ types: setup
 [positional-arguments]
 keys *args: setup
     @{{ python }} -m ops keys "$@"
+
+# Take a snapshot of the state now, verified before it counts
+[group('run')]
+[positional-arguments]
+backup *args: setup
+    @{{ python }} -m ops backup "$@"
+
+# List the snapshots
+[group('run')]
+[positional-arguments]
+backups *args: setup
+    @{{ python }} -m ops backups "$@"
+
+# Prove a snapshot: restore it into scratch and read it through an API
+[group('run')]
+[positional-arguments]
+verify *args: setup
+    @{{ python }} -m ops verify "$@"
+
+# Put a snapshot back: `just restore`, `just restore --at 2026-11-22T09:00`, `just restore --to FOLDER`
+[group('run')]
+[positional-arguments]
+restore *args: setup
+    @{{ python }} -m ops restore "$@"
 
 # Bring the schema of DATABASE_URL up to date
 [group('run')]
