@@ -7,6 +7,8 @@ import click
 
 VERBS = {
     "audit": ("ops.commands.audit", "Verify or export the record of who changed what."),
+    "backup": ("ops.commands.backup", "Take a snapshot of the state, or keep taking them."),
+    "backups": ("ops.commands.backups", "List the snapshots."),
     "bundle": ("ops.commands.bundle", "Pack the appliance for a host without internet."),
     "config": ("ops.commands.config", "Show every setting, secrets hidden."),
     "dev": ("ops.commands.dev", "Run the API with a model stand-in, for development."),
@@ -20,12 +22,14 @@ VERBS = {
     "migrate": ("ops.commands.migrate", "Bring the database's schema up to date."),
     "model": ("ops.commands.model", "Fetch the model's weights, or verify them."),
     "projects": ("ops.commands.projects", "Make, change and archive projects."),
+    "restore": ("ops.commands.restore", "Put a snapshot back, or look at one beside the state."),
     "revision": ("ops.commands.revision", "Write a migration from what changed in app/db/tables.py."),
     "serve": ("ops.commands.serve", "Run the API, configured by the environment."),
     "standin": ("ops.standin.cli", "Run the development model stand-in alone."),
     "status": ("ops.commands.status", "Show the appliance's services and whether it is ready."),
     "up": ("ops.commands.up", "Start the appliance and wait until it is ready."),
     "upgrade": ("ops.commands.upgrade", "Replace the running appliance by this version, or go back."),
+    "verify": ("ops.commands.verify", "Prove a snapshot: restore it into scratch and read it through an API."),
 }
 
 

@@ -37,14 +37,19 @@ def current(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
+def known(scripts: Path = SCRIPTS) -> frozenset[str]:
+    """Return every revision that this release knows."""
+    directory = ScriptDirectory.from_config(configuration(scripts=scripts))
+    return frozenset(script.revision for script in directory.walk_revisions())
+
+
 def upgrade(connection: Connection, scripts: Path = SCRIPTS) -> None:
     """Bring the schema to this release's. The caller holds the lock on SQLite; on PostgreSQL it is taken here."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _POSTGRES_LOCK})
     found = current(connection)
     config = configuration(connection, scripts)
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if found is not None and found not in known:
+    if found is not None and found not in known(scripts):
         raise SchemaTooNew(
             f"The database has schema revision {found}, which this release does not know (its newest is "
             f"{head(scripts)}). Start the newer release, or restore a backup made by this one."

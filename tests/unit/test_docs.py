@@ -9,13 +9,14 @@ from msgspec import Meta
 
 from app.settings import Variable, load_settings, variables
 from ops.__main__ import VERBS
+from ops.backup.settings import BackupSettings
 from ops.commands.config import as_variable
 from tests.fixtures.processes import ROOT
 
 ONLY_IN_DEVELOPMENT = {"STANDIN_PORT"}
 OF_THE_APPLIANCE = "\n# --- the appliance"  # tests/unit/appliance holds what follows to compose.yaml
 
-VARIABLES = variables()
+VARIABLES = [*variables(), *variables(BackupSettings)]
 TABLE_ROW = re.compile(r"^\| `([A-Z_]+)` \| (?:`([^`]*)`)? ?\| ([^|]*?) ?\| ([^|]+) \|$", re.MULTILINE)
 
 

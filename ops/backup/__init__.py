@@ -1,0 +1,1 @@
+"""Backup and restore of the SQLite state: snapshots, the store they are kept in, and the way back (docs/backup.md)."""

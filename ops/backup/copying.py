@@ -1,0 +1,78 @@
+"""Brings a second place up to the first: what it lacks is put there, read back and compared, the newest first."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from ops.backup.archive import AT_ONCE, OBJECTS, SNAPSHOTS, Archive, path_of
+from ops.backup.failures import Damaged
+from ops.backup.manifest import Manifest
+from ops.backup.snapshot import Reached, pass_by
+
+
+class Copier:
+    """Copies snapshots from the store here to one other place. Used by one thread at a time."""
+
+    def __init__(self, local: Archive, there: Archive) -> None:
+        self.there = there
+        self._local = local
+        self._known: set[str] | None = None
+
+    def missing(self) -> list[str]:
+        """Return the snapshots here that are not there, newest first."""
+        have = set(self.there.ids())
+        return [name for name in reversed(self._local.ids()) if name not in have]
+
+    def bring(self, stopped: Callable[[], bool] = lambda: False, reached: Reached = pass_by) -> int:
+        """Copy what is missing; return how many snapshots were copied. Raises BackupFailed."""
+        copied = 0
+        for name in self.missing():
+            if stopped():
+                break
+            try:
+                copied += self._copy(name, reached)
+            except BaseException:
+                self._known = None  # ask again what is there
+                raise
+        return copied
+
+    def _copy(self, name: str, reached: Reached) -> bool:
+        try:
+            manifest = self._local.manifest(name)
+            self._put_all(self._needed(manifest))
+        except (Damaged, KeyError):
+            if name not in self._local.ids():
+                return False  # pruned meanwhile
+            raise
+        reached("files")
+        path = f"{SNAPSHOTS}{name}.json"
+        self.there.place.settle()
+        self.there.place.put(path, self._local.place.get(path))
+        self.there.place.settle()
+        self.there.manifest(name)
+        reached("manifest")
+        return True
+
+    def _needed(self, manifest: Manifest) -> list[str]:
+        """Return the files that a snapshot needs and that are not there."""
+        if self._known is None:
+            self._known = {name.rpartition("/")[2] for name, _ in self.there.place.names(OBJECTS)}
+        known = self._known
+        needed = [manifest.journal.stored] if manifest.journal is not None else []
+        for name in manifest.lists:
+            needed += [chunk.stored for chunk in self._local.chunks(name)] + [name]
+        return [name for name in dict.fromkeys(needed) if name not in known]
+
+    def _put_all(self, names: list[str]) -> None:
+        assert self._known is not None
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for name in pool.map(self._put, names):
+                self._known.add(name)
+
+    def _put(self, name: str) -> str:
+        self.there.place.put(path_of(name), self._local.get(name))
+        self.there.get(name)
+        return name
+
+    def forget(self) -> None:
+        """Ask again what is there: files were removed."""
+        self._known = None

@@ -1,0 +1,118 @@
+"""Where files are kept by name: a folder here, or a bucket (`bucket.py`). A file is there whole or not at all."""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from app.keys.revocations import sync_folder
+from ops.backup.failures import BackupFailed, on_disk
+
+PART = ".part"
+
+
+class Place(Protocol):
+    """Files by name. Every method raises BackupFailed."""
+
+    label: str
+
+    def get(self, name: str) -> bytes:
+        """Return a file. Raises KeyError when there is none."""
+        ...
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write a file. It lasts once `settle` was called."""
+        ...
+
+    def settle(self) -> None:
+        """Return when everything put here lasts."""
+        ...
+
+    def names(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Yield the files of a folder, each with its size in bytes."""
+        ...
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Remove files; those that are not there are no matter."""
+        ...
+
+
+def private(path: str, flags: int) -> int:
+    """Open a file that only its owner may read: it holds conversations."""
+    return os.open(path, flags, 0o600)
+
+
+class Folder:
+    """Files in a folder of a disk."""
+
+    def __init__(self, root: Path, label: str = "local") -> None:
+        self.root = root
+        self.label = label
+        self._touched: set[Path] = set()
+
+    def get(self, name: str) -> bytes:
+        """Read a file."""
+        try:
+            with on_disk(self.root / name):
+                return (self.root / name).read_bytes()
+        except BackupFailed as failure:
+            if isinstance(failure.__cause__, FileNotFoundError):
+                raise KeyError(name) from None
+            raise
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write beside, sync, rename. A name that is taken is replaced in one step."""
+        path = self.root / name
+        part = path.with_name(path.name + PART)
+        with on_disk(path):
+            self._make(path.parent)
+            try:
+                with part.open("wb", opener=private) as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                part.rename(path)
+            except BaseException:
+                with suppress(OSError):
+                    part.unlink(missing_ok=True)
+                raise
+        self._touched.add(path.parent)
+
+    def _make(self, folder: Path) -> None:
+        """Make a folder that lasts."""
+        if not folder.is_dir():
+            self._make(folder.parent)
+            folder.mkdir(exist_ok=True, mode=0o700)
+            self._touched.add(folder.parent)
+
+    def settle(self) -> None:
+        """Sync the folders that files were put into."""
+        while self._touched:
+            folder = self._touched.pop()
+            with on_disk(folder):
+                sync_folder(folder)
+
+    def names(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """List a folder and those in it, without what a writer that was killed left behind."""
+        with on_disk(self.root):
+            for folder, _, files in os.walk(self.root / prefix):
+                for name in files:
+                    path = Path(folder) / name
+                    if not name.endswith(PART):
+                        with suppress(FileNotFoundError):  # removed meanwhile
+                            yield str(path.relative_to(self.root)), path.stat().st_size
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Unlink. What reappears after a power cut is removed by the next pruning."""
+        for name in names:
+            with on_disk(self.root / name):
+                (self.root / name).unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Remove what a writer that was killed left behind. The caller holds the lock."""
+        with on_disk(self.root):
+            for folder, _, files in os.walk(self.root):
+                for name in files:
+                    if name.endswith(PART):
+                        (Path(folder) / name).unlink(missing_ok=True)

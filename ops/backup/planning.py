@@ -1,0 +1,89 @@
+"""What a restore would do, decided before anything is touched."""
+
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from app.db.migrations import head, known
+from ops.backup.archive import Archive
+from ops.backup.failures import BackupFailed
+from ops.backup.fetch import find, require_key
+from ops.backup.manifest import Manifest, at_time, chosen
+from ops.backup.opening import Parts
+
+
+class Plan(Struct, frozen=True):
+    """A restore: of what, from where, onto what. Sizes are in bytes."""
+
+    snapshot: str
+    taken_at: float
+    age_s: float
+    place: str
+    size_bytes: int
+    free_bytes: int
+    schema_from: str
+    schema_to: str
+    app_version: str
+    rows: dict[str, int]
+    target: str
+    keeps_present: bool
+    encrypted: bool
+
+
+class Chosen(Struct, frozen=True):
+    """A snapshot that is whole, where it was found, and the newest one of there."""
+
+    archive: Archive
+    manifest: Manifest
+    newest: Manifest
+
+
+def choose(parts: Parts, wanted: str | None, moment: float | None) -> Chosen:
+    """Find the snapshot that is meant and read every file of it. Raises BackupFailed."""
+    names = sorted({name for archive in parts.archives for name in reachable(archive)})
+    if not names:
+        raise BackupFailed("other", "there is no snapshot, here or in a copy that answers")
+    name = at_time(names, moment) if moment is not None else chosen(names, wanted or "latest")
+    if name is None:
+        raise BackupFailed("other", f"no one snapshot is {wanted or 'that old'}; `python -m ops backups` lists them")
+    archive, manifest = find(parts.archives, name)
+    require_key(archive, manifest)
+    if manifest.schema_revision not in known():
+        raise BackupFailed(
+            "other",
+            f"snapshot {name} has schema revision {manifest.schema_revision} of release {manifest.app_version}, which "
+            f"this release does not know (its newest is {head()}): restore it with that release or a newer one",
+        )
+    return Chosen(archive, manifest, archive.newest() or manifest)
+
+
+def reachable(archive: Archive) -> Sequence[str]:
+    """List the snapshots of a place; none when it does not answer, which is no reason not to use the others."""
+    try:
+        return archive.ids()
+    except BackupFailed:
+        return ()
+
+
+def plan_of(found: Chosen, target: Path, *, keeps_present: bool) -> Plan:
+    """Say what the restore of a snapshot onto a file would do."""
+    manifest = found.manifest
+    folder = next(path for path in (target.parent, *target.resolve().parents) if path.is_dir())
+    return Plan(
+        snapshot=manifest.id,
+        taken_at=manifest.taken_at,
+        age_s=round(time.time() - manifest.taken_at, 1),
+        place=found.archive.place.label,
+        size_bytes=manifest.size_bytes,
+        free_bytes=shutil.disk_usage(folder).free,
+        schema_from=manifest.schema_revision,
+        schema_to=head(),
+        app_version=manifest.app_version,
+        rows=manifest.rows,
+        target=str(target),
+        keeps_present=keeps_present,
+        encrypted=bool(manifest.recipients),
+    )
