@@ -1,0 +1,103 @@
+"""What `just up` looks at before it starts anything, without an engine."""
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops.appliance import secrets
+from ops.appliance.checks import (
+    compose_check,
+    engine_check,
+    environment_check,
+    gpu_check,
+    is_free,
+    model_check,
+    processor_check,
+    secrets_check,
+)
+
+GPU = {"deploy": {"resources": {"reservations": {"devices": [{"driver": "nvidia"}]}, "limits": {"cpus": 8}}}}
+
+
+def config(**services: Any) -> dict[str, Any]:
+    api = {"environment": {"MODEL_URL": "http://model:8000/v1"}}
+    return {"services": {"api": api, **services}}
+
+
+@pytest.mark.parametrize(
+    ("version", "is_enough"), [("20.10.24+dfsg1", True), ("28.2.2", True), ("19.03.15", False), ("20.9", False)]
+)
+def test_the_engine_is_held_to_the_oldest_that_is_known_to_work(version: str, is_enough: bool) -> None:
+    assert (not engine_check(version).problems) is is_enough
+
+
+@pytest.mark.parametrize(("version", "is_enough"), [("2.26.1-4\n", True), ("v2.39.2", True), ("2.25.9", False)])
+def test_compose_is_held_to_the_oldest_that_reads_our_file(version: str, is_enough: bool) -> None:
+    assert (not compose_check(version).problems) is is_enough
+
+
+def test_a_card_is_asked_of_the_engine_only_where_a_service_wants_one() -> None:
+    assert not gpu_check(config(), {}).problems
+    assert "COMPOSE_PROFILES=cpu" in gpu_check(config(vllm=GPU), {"Runtimes": {"runc": {}}}).problems[0]
+    assert not gpu_check(config(vllm=GPU), {"Runtimes": {"nvidia": {}}}).problems
+    assert not gpu_check(config(vllm=GPU), {"DiscoveredDevices": [{"ID": "nvidia.com/gpu=0"}]}).problems
+
+
+def test_more_processors_than_there_are_is_said_with_what_to_set() -> None:
+    assert not processor_check(config(vllm=GPU), 8).problems
+    assert "ENGINE_CPUS=4" in processor_check(config(vllm=GPU), 4).problems[0]
+
+
+def test_without_any_model_server_nothing_starts() -> None:
+    assert model_check(config()).problems
+    assert not model_check(config(vllm=GPU)).problems
+    elsewhere = {"services": {"api": {"environment": {"MODEL_URL": "http://10.0.0.5:8000/v1"}}}}
+    assert not model_check(elsewhere).problems
+
+
+def test_a_secret_in_the_environment_is_refused_and_not_repeated() -> None:
+    check = environment_check({"API_KEY": "sk-plain", "PATH": "/bin"})
+    assert check.problems
+    assert "sk-plain" not in str(check)
+    assert not environment_check({"API_KEY": ""}).problems
+
+
+def test_a_port_that_somebody_has_is_not_free() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert not is_free("127.0.0.1", port)
+    assert is_free("127.0.0.1", port)
+
+
+def test_missing_secrets_are_made_once_for_their_owner_and_for_containers(tmp_path: Path) -> None:
+    files = {name: tmp_path / "secrets" / name for name in secrets.MADE}
+    assert secrets.missing(files) == files
+    assert secrets.problems(files) == []
+    for name, path in files.items():
+        secrets.make(name, path)
+    assert secrets.missing(files) == {}
+    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in files.values()} == {0o444}
+    texts = [path.read_text().strip() for path in files.values()]
+    assert len(set(texts)) == len(texts)
+    assert min(map(len, texts)) >= 24
+    with pytest.raises(FileExistsError):
+        secrets.make("api_key", files["api_key"])
+
+
+def test_what_is_wrong_with_a_secret_is_said_without_it(tmp_path: Path) -> None:
+    files = {name: tmp_path / name for name in ("api_key", "key_pepper", "model_api_key", "bucket_key")}
+    files["api_key"].write_text(" \n")
+    files["key_pepper"].write_text("a pepper that is secret")
+    files["key_pepper"].chmod(0o600)
+    files["model_api_key"].mkdir()
+    check = secrets_check({"secrets": {name: {"file": str(path)} for name, path in files.items()}})
+    assert [problem.partition(": ")[2].split(":")[0].split(";")[0] for problem in check.problems] == [
+        "empty",
+        "the container's user cannot read it",
+        "not a file",
+        "missing, and not a secret that can be made up",
+    ]
+    assert "a pepper that is secret" not in str(check)
