@@ -97,7 +97,7 @@ class Counted:
 
 def size_of(file: IO[bytes]) -> int | None:
     """Return how long a file is, where that can be known."""
-    path = Path(str(file.name))
+    path = Path(str(getattr(file, "name", "-")))
     return path.stat().st_size if path.is_file() else None
 
 
