@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 
+from app.db.database import ReadTx
+from app.items.repository import ItemReader
+from app.messages.history import END
 from tests.fakes.model_tools import function
 from tests.fixtures.calls import assert_refused, ended, get, new_assistant, new_thread, post
-from tests.fixtures.conversations import added, answers, calls, conversation_of, items_of, says, walked
+from tests.fixtures.conversations import added, answers, calls, conversation_of, items_of, says, thread_of, walked
 from tests.fixtures.rooms import Served
 from tests.fixtures.tools import submit, waiting_run
 
@@ -91,15 +94,32 @@ async def test_limits_and_orders_are_those_of_every_list(mixed: Any) -> None:
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
 
 
-async def test_what_is_left_of_a_step_after_deletions_is_paged_as_ever(rooms: Any) -> None:
-    thread = await new_thread(rooms, "price and weather of Ulm, please")
-    run = await waiting_run(rooms, thread, await new_assistant(rooms, tools=TOOLS))
-    await submit(rooms, run, "101.25", "rain")
-    await ended(rooms, run)
-    conversation = conversation_of(thread)
-    asked, first, second, *_, said = await items_of(rooms, conversation)
-    for item in (first, second):
-        assert (await rooms.delete(f"/v1/conversations/{conversation}/items/{item['id']}")).status_code == 200
-    for order, expected in (("asc", [asked, said]), ("desc", [said, asked])):
+async def test_no_item_of_whatever_kind_is_found_for_another_project(mixed: Any, served_rooms: Served) -> None:
+    _, conversation, items = mixed
+    thread = thread_of(conversation)
+
+    def found(tx: ReadTx, project: str) -> list[bool]:
+        reader = ItemReader(tx, project)
+        calls = [item["call_id"] for item in items if item["type"] == "function_call"]
+        known = [reader.call_known([(thread, END)], call) for call in set(calls) - {"call_1"}]
+        return [*known, *(reader.find(item["id"]) is not None for item in items)]
+
+    assert set(await served_rooms.database.read(lambda tx: found(tx, "proj_default"))) == {True}
+    assert set(await served_rooms.database.read(lambda tx: found(tx, "proj_other"))) == {False}
+
+
+async def test_steps_of_which_nothing_is_left_take_no_place_in_a_page(rooms: Any) -> None:
+    assistant, thread = await new_assistant(rooms, tools=TOOLS), await new_thread(rooms, "hello")
+    conversation, messages = conversation_of(thread), await items_of(rooms, conversation_of(thread))
+    for _ in range(3):
+        (asked,) = await added(rooms, conversation, says("user", "price and weather of Ulm, please"))
+        run = await waiting_run(rooms, thread, assistant)
+        await submit(rooms, run, "101.25", "rain")
+        await ended(rooms, run)
+        *_, first, second, _, _, said = await items_of(rooms, conversation)
+        for item in (first, second, asked, said):
+            assert (await rooms.delete(f"/v1/conversations/{conversation}/items/{item['id']}")).status_code == 200
+    messages += await added(rooms, conversation, says("user", "bye"))
+    for order, expected in (("asc", messages), ("desc", messages[::-1])):
         pages = [page async for page in walked(rooms, conversation, limit=1, order=order)]
         assert pages == [[item] for item in expected]

@@ -243,11 +243,11 @@ async def test_a_call_of_a_model_is_deleted_with_its_output_and_an_output_alone(
 
 async def test_a_reference_is_a_copy_of_what_it_names(rooms: Any) -> None:
     picture = {"role": "user", "content": [{"type": "input_image", "image_url": PICTURE, "detail": "low"}]}
-    sources = [picture, says("system", "b"), calls("call_1"), answers("call_1", "c")]
+    sources = [picture, says("system", "b"), calls("call_1"), answers("call_1", "c"), says("assistant", "d")]
     first = await new_conversation(rooms, *sources)
     items = await items_of(rooms, first)
     named = [{"type": "item_reference", "id": items[0]["id"]}, {"type": None, "id": items[1]["id"]}]
-    named += [{"id": items[2]["id"]}, {"id": items[3]["id"]}]
+    named += [{"id": item["id"]} for item in items[2:]]
     second = await new_conversation(rooms, *named)
     copies = await items_of(rooms, second)
     assert [{**copy, "id": None} for copy in copies] == [{**item, "id": None} for item in items]

@@ -152,6 +152,20 @@ REFUSED: dict[str, tuple[Any, str, str, str]] = {
         "items[1].content[0].file_id",
         "invalid_value",
     ),
+    "a picture by its file and its address": (
+        {"role": "user", "content": [{"type": "input_image", "file_id": "file-1", "image_url": PICTURE}]},
+        "Invalid 'items[1].content[0]': an input_image needs its picture in image_url; "
+        "this server has no pictures by file_id.",
+        "items[1].content[0].file_id",
+        "invalid_value",
+    ),
+    "a picture without either": (
+        answers("call_1", [{"type": "input_image"}]),
+        "Invalid 'items[1].output[0]': an input_image needs its picture in image_url; "
+        "this server has no pictures by file_id.",
+        "items[1].output[0].image_url",
+        "invalid_value",
+    ),
     "another role": (
         {"role": "tool", "content": "x"},
         "Invalid value for 'items[1].role': 'tool'.",
