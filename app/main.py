@@ -26,6 +26,7 @@ from app.conversations.controller import ConversationsController
 from app.conversations.service import ConversationService
 from app.db.database import Database
 from app.db.opening import open_database, sqlite_file
+from app.db.read_only import SealableDatabase
 from app.engine.bus import Bus
 from app.engine.executor import Executor
 from app.engine.journal import Journal
@@ -243,7 +244,7 @@ def _allowance(request: Request[Any, Any, Any]) -> Allowance:
 async def running(settings: Settings, parts: Parts) -> AsyncGenerator[None, None]:
     """Open every part, and close it again: no run is accepted once the executor stops, then the store closes."""
     clock = SystemClock()
-    database = await open_database(settings.database_url)
+    database = SealableDatabase(await open_database(settings.database_url))
     keeper = AuditKeeper(database, parts.denials)
     parts.audit = AuditService(database, keeper)
     chores = TaskOwner()
@@ -257,15 +258,11 @@ async def running(settings: Settings, parts: Parts) -> AsyncGenerator[None, None
         ):
             parts.usage = UsageService(database, parts.limiter, usage)
             build(settings, parts, clock, database, lease)
-            chores.start(keeper.keep(), name="audit")
             chores.start(keep_sampling(sqlite_file(settings.database_url)), name="sampling")
-            chores.start(keep_pruning(database, clock, settings.run_events_kept_s), name="pruning")
-            if not lease.shared:
-                await parts.memory.release_left()
-            await parts.runs.take_up_unended()
-            if lease.shared:
-                chores.start(parts.runs.keep_taking_up(), name="runs of other servers")
-            chores.start(parts.runs.keep_expiring(), name="expiry")
+            if settings.read_only:
+                database.seal()
+            else:
+                await start_writing(settings, parts, clock, lease, keeper, chores)
             try:
                 yield
             finally:
@@ -275,6 +272,20 @@ async def running(settings: Settings, parts: Parts) -> AsyncGenerator[None, None
         await chores.close()
         await keeper.close()
         await database.close()
+
+
+async def start_writing(
+    settings: Settings, parts: Parts, clock: Clock, lease: Lease, keeper: AuditKeeper, chores: TaskOwner
+) -> None:
+    """Take up what a stopped server left, and begin what goes on beside the requests."""
+    chores.start(keeper.keep(), name="audit")
+    chores.start(keep_pruning(parts.database, clock, settings.run_events_kept_s), name="pruning")
+    if not lease.shared:
+        await parts.memory.release_left()
+    await parts.runs.take_up_unended()
+    if lease.shared:
+        chores.start(parts.runs.keep_taking_up(), name="runs of other servers")
+    chores.start(parts.runs.keep_expiring(), name="expiry")
 
 
 def build(settings: Settings, parts: Parts, clock: Clock, database: Database, lease: Lease) -> Executor:

@@ -151,6 +151,9 @@ class Settings(Struct, kw_only=True, frozen=True):
     shutdown_grace_s: Annotated[
         Seconds, Var("SHUTDOWN_GRACE_S", "seconds that running turns get to end when the server is stopped")
     ] = 25.0
+    read_only: Annotated[
+        bool, Var("READ_ONLY", "show what is there and change nothing: for looking into a restored copy; SQLite only")
+    ] = False
     rate_limit_requests_per_min: Annotated[
         Bound | None, Var("RATE_LIMIT_REQUESTS_PER_MIN", "requests a minute of a key that has no limits of its own")
     ] = None
@@ -290,6 +293,8 @@ def _unsound(settings: Settings, wrong: set[str]) -> list[str]:
         networks_of(settings.trusted_proxies)
     except ValueError as problem:
         problems.append(f"TRUSTED_PROXIES: expected addresses or networks such as 10.0.0.0/8: {problem}")
+    if settings.read_only and settings.database_url.startswith("postgres"):
+        problems.append("READ_ONLY: only for SQLite; give PostgreSQL a user that may only read")
     if settings.environment == "production":
         if settings.api_key is None and "API_KEY" not in wrong:
             problems.append("API_KEY: required when ENVIRONMENT=production (or API_KEY_FILE)")

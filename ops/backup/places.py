@@ -10,6 +10,8 @@ from app.keys.revocations import sync_folder
 from ops.backup.failures import BackupFailed, on_disk
 
 PART = ".part"
+PRIVATE = 0o600
+"""What is stored holds conversations."""
 
 
 class Place(Protocol):
@@ -38,11 +40,6 @@ class Place(Protocol):
         ...
 
 
-def private(path: str, flags: int) -> int:
-    """Open a file that only its owner may read: it holds conversations."""
-    return os.open(path, flags, 0o600)
-
-
 class Folder:
     """Files in a folder of a disk."""
 
@@ -68,7 +65,7 @@ class Folder:
         with on_disk(path):
             self._make(path.parent)
             try:
-                with part.open("wb", opener=private) as file:
+                with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE), "wb") as file:
                     file.write(data)
                     file.flush()
                     os.fsync(file.fileno())

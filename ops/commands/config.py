@@ -26,6 +26,8 @@ def as_variable(value: Any) -> str:
     match value:
         case None:
             return ""
+        case bool():
+            return str(value).lower()
         case list():
             return ",".join(value)
         case dict():

@@ -102,6 +102,7 @@ def test_every_field_has_a_variable_of_its_own_name_and_a_line_of_help() -> None
         ("CONTEXT_WINDOW", "131072", 131072),
         ("CONTEXT_MESSAGES", "10000", 10000),
         ("SHUTDOWN_GRACE_S", "2", 2.0),
+        ("READ_ONLY", "true", True),
         ("RATE_LIMIT_REQUESTS_PER_MIN", "60", 60),
         ("RATE_LIMIT_TOKENS_PER_MIN", "100000", 100_000),
         ("RATE_LIMIT_CONCURRENT_RUNS", "1", 1),
