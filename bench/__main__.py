@@ -15,6 +15,7 @@ from bench.admission import admission
 from bench.lengths import growth, starts
 from bench.real_model import real_model
 from bench.relay import relay
+from bench.responses import responses
 from bench.scenarios import chunk_cost, first_token, runs_per_second
 from bench.table import Row, lines
 
@@ -25,11 +26,12 @@ SCENARIOS: dict[str, Callable[[float], Coroutine[Any, Any, list[Row]]]] = {
     "starts": starts,
     "admission": admission,
     "relay": relay,
+    "responses": responses,
     "vllm": real_model,
     "growth": partial(growth, threads=100_000),
     "growth-large": partial(growth, threads=1_000_000),
 }
-DEFAULT = ("first-token", "runs", "chunks", "starts", "admission", "relay", "vllm", "growth")
+DEFAULT = ("first-token", "runs", "chunks", "starts", "admission", "relay", "responses", "vllm", "growth")
 
 
 @click.command()

@@ -29,6 +29,7 @@ ANSWERED = (
 
 TEXT_DELTA, CALL_DELTA = b'"delta":{"content":"', b'"tool_calls":[{'
 MESSAGE_DELTA, STEP_DELTA = b"event: thread.message.delta", b"event: thread.run.step.delta"
+OUTPUT_DELTA, RESPONDED = b"event: response.output_text.delta", b"event: response.completed\n"
 COMPLETED, REQUIRES_ACTION = b"event: thread.run.completed\n", b"event: thread.run.requires_action\n"
 
 
@@ -98,6 +99,23 @@ class Client:
         calling, _ = await self._ask(question, piece=CALL_DELTA, tools=[TOOL])
         answering, _ = await self._ask(question, *ANSWERED, tools=[TOOL])
         return calling.then(answering)
+
+    async def response(self, text: str, *, store: bool = True) -> Times:
+        """Stream a response."""
+        body = {**self._response(text, store=store), "stream": True}
+        times, _ = await self._stream(self._rig.api + "/responses", body, OUTPUT_DELTA, RESPONDED)
+        return times
+
+    async def plain_response(self, text: str, *, store: bool = True) -> Times:
+        """Make a response and wait for the whole of it."""
+        started = time.perf_counter()
+        made = await self.post("/responses", self._response(text, store=store))
+        assert made["status"] == "completed", made
+        whole_s = time.perf_counter() - started
+        return Times(whole_s, whole_s, 1)
+
+    def _response(self, text: str, *, store: bool) -> Body:
+        return {"model": self._rig.served, "instructions": INSTRUCTIONS, "input": text, "store": store}
 
     async def run(self, assistant: str, text: str) -> Times:
         """Create a thread with a message and stream a run over it, in one call."""
