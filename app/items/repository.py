@@ -5,7 +5,7 @@ from itertools import chain, groupby
 from operator import itemgetter
 from typing import Any
 
-from msgspec import Struct, json
+from msgspec import Struct
 from sqlalchemy import Row
 
 from app.audit.repository import record
@@ -15,7 +15,7 @@ from app.db.tables import row_of
 from app.errors import NotFound
 from app.items.compiling import PREFIXES, Kept, NewItem, NewRowItem, Reference
 from app.items.refusals import conversation_locked, unknown_conversation, unknown_item, unknown_reference
-from app.items.rows import CALL, OUTPUT, copy_of, item_of, message_item, step_items
+from app.items.rows import CALL, OUTPUT, copy_of, item_of, message_item, step_items, step_without
 from app.items.schemas import Item
 from app.items.statements import (
     ADD,
@@ -255,21 +255,17 @@ class ItemWriter(ItemReader):
             self._messages.delete(thread_id, item_id, at)
             return
         if found.step_id is not None:
-            self._delete_call(found.step_id, item_id)
+            gone = self._delete_call(found.step_id, item_id)
         else:
-            self._write.run(DELETE, {"key": item_id, "project": self.project_id})
+            gone = self._write.run(DELETE, {"key": item_id, "project": self.project_id})
+        if not gone:
+            raise unknown_item(item_id, thread_id)  # another was quicker
         record(self._write, self._caller, "item.delete", item_id, at)
 
-    def _delete_call(self, step_id: str, item_id: str) -> None:
+    def _delete_call(self, step_id: str, item_id: str) -> int:
         row = self._write.first(HOLD_STEP, {"key": step_id})
-        details = json.decode(row.step_details if row is not None else "{}")
-        call_id = twin(item_id, "call")
-        if item_id.startswith(f"{CALL}_"):
-            details["tool_calls"] = [call for call in details["tool_calls"] if call["id"] != call_id]
-        for call in details["tool_calls"]:
-            if call["id"] == call_id:
-                call["function"]["output"] = None
-        self._write.run(SET_DETAILS, {"key": step_id, "details": to_json(details)})
+        left = step_without(row.step_details, item_id) if row is not None else None
+        return 0 if left is None else self._write.run(SET_DETAILS, {"key": step_id, "details": left})
 
 
 def _message(row: Row[Any]) -> list[Item]:

@@ -22,6 +22,7 @@ from app.items.schemas import (
     ShownText,
 )
 from app.kit.ids import twin
+from app.kit.wire import to_json
 from app.messages.calls import KeptCall, decode_details
 from app.messages.content import ImageFilePart, ImageUrlPart, Part, RefusalPart, TextPart, decode_parts
 from app.messages.schemas import NewMessage, Role
@@ -78,6 +79,19 @@ def called_item(call: KeptCall, *, cut: bool = False) -> ShownFunctionCall:
 def output_item(call: KeptCall) -> ShownFunctionOutput:
     """Return the output of a step's call as an item."""
     return ShownFunctionOutput(id=twin(call.id, OUTPUT), call_id=call.id, output=call.function.output or "")
+
+
+def step_without(details: str, item_id: str) -> str | None:
+    """Return a step's details without a call and its output, or without an output; None if that is not in them."""
+    if item_id not in [item.id for item in step_items(details)]:
+        return None
+    kept, call_id = json.decode(details), twin(item_id, "call")
+    if item_id.startswith(f"{CALL}_"):
+        kept["tool_calls"] = [call for call in kept["tool_calls"] if call["id"] != call_id]
+    for call in kept["tool_calls"]:
+        if call["id"] == call_id:
+            call["function"]["output"] = None
+    return to_json(kept)
 
 
 def copy_of(row: Row[Any], item: Item) -> Kept:

@@ -7,8 +7,9 @@ import pytest
 
 from app.db.tables import row_of
 from app.items.compiling import NewRowItem, compiled
-from app.items.rows import copy_of, item_of, message_item, step_items
+from app.items.rows import copy_of, item_of, message_item, step_items, step_without
 from app.items.schemas import ShownFunctionCall, ShownFunctionOutput, ShownReasoning
+from app.items.statements import NO_CALLS
 from app.kit.wire import to_json
 from app.messages.content import parts_of
 from app.messages.schemas import NewMessage
@@ -39,6 +40,15 @@ def test_only_the_last_call_was_cut_and_only_if_it_has_no_output() -> None:
     assert [item.status for item in cut] == ["completed", "incomplete"]
     answered = step_items(details(("a", "1"), ("b", "2")), cut=True)
     assert {item.status for item in answered} == {"completed"}
+
+
+def test_a_step_is_left_without_a_call_and_its_output_or_without_an_output() -> None:
+    whole = details(("a", "1"), ("b", "2"), ("c", None))
+    assert step_without(whole, "fc_b") == details(("a", "1"), ("c", None))
+    assert step_without(whole, "fco_b") == details(("a", "1"), ("b", None), ("c", None))
+    assert step_without(details(("a", "1")), "fc_a") == NO_CALLS
+    for other in ("fco_c", "fc_d", "fco_d", "b", "call_b"):
+        assert step_without(whole, other) is None
 
 
 def kept(item: NewRowItem) -> Any:
