@@ -318,6 +318,7 @@ async def converse(client: httpx2.AsyncClient) -> None:
         await ask("GET", f"{path}/{one['id']}")
         await ask("POST", f"{path}/{one['id']}", {"metadata": {"seen": "yes"}})
     await use_conversation(ask, thread["id"].replace("thread_", "conv_"))
+    await use_responses(ask, thread["id"].replace("thread_", "conv_"))
     waiting = await ask("POST", "threads/runs", {**run_body, "thread": {"messages": [AGAIN]}})
     await ask("POST", f"threads/{waiting['thread_id']}/runs/{waiting['id']}/cancel")
     await ask("DELETE", f"{messages}/{asked['id']}")
@@ -340,6 +341,27 @@ async def use_conversation(ask: Callable[..., Any], conversation_id: str) -> Non
         await ask("GET", f"{where}/items/{item['id']}")
         await ask("POST", f"{where}/items", {"items": [{"id": item["id"]}]})
         await ask("DELETE", f"{where}/items/{item['id']}")
+
+
+async def use_responses(ask: Callable[..., Any], conversation_id: str) -> None:
+    """Use every operation of responses: in a conversation, on a chain that is forked, and with a call of a tool."""
+    tools = [{"type": "function", "name": "get_weather", "parameters": {"type": "object", "properties": {}}}]
+    await ask("POST", "responses", {"input": "say exactly: x", "conversation": conversation_id})
+    root = await ask("POST", "responses", {"input": "weather in Paris", "tools": tools})
+    [call] = root["output"]
+    answered = [{"type": "function_call_output", "call_id": call["call_id"], "output": "rain"}, {"id": call["id"]}]
+    after = {"previous_response_id": root["id"], "tools": tools}
+    made = [await ask("POST", "responses", {"input": answered, **after}) for _ in range(2)]
+    await ask("POST", "responses", {"input": answered, "store": False, **after})
+    await ask("POST", "responses/compact", {"model": MODEL, "previous_response_id": made[1]["id"]})
+    running = await ask("POST", "responses", {"input": "repeat 1000000 words", "background": True})
+    await ask("POST", f"responses/{running['id']}/cancel")
+    for query in ("", f"?order=asc&after={root['id']}", f"?before={made[0]['id']}", "?metadata[a]=b"):
+        await ask("GET", f"responses{query}")
+    for response in (root, *made, running):
+        await ask("GET", f"responses/{response['id']}/input_items")
+        await ask("GET", f"responses/{response['id']}?stream=true")
+        await ask("DELETE", f"responses/{response['id']}")
 
 
 def test_every_foreign_key_is_led_by_an_index_so_that_a_deletion_finds_what_it_takes_along() -> None:
