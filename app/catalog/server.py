@@ -23,6 +23,7 @@ from app.inference.failures import (
     ModelUnknown,
     ModelUnreachable,
 )
+from app.telemetry import metrics
 from app.upstreams import UpstreamSpec
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class Server:
         self._doubted = asyncio.Event()
         self._failures = 0
         self._missed = False
+        metrics.know_upstream(spec.name, self.state)
 
     @property
     def usable(self) -> bool:
@@ -172,6 +174,7 @@ class Server:
         if failure is not None:
             self.failure = failure
         if state != self.state:
+            metrics.upstream_became(self.spec.name, self.state, state)
             self.state = state
             reason = {} if failure is None else {"reason": failure.message}
             level = logging.INFO if state == "up" else logging.WARNING
@@ -181,13 +184,18 @@ class Server:
     async def watched(self, request: AbstractAsyncContextManager[T]) -> AsyncGenerator[T, None]:
         """Carry out a request, counted among those in flight, its failure noted."""
         self.in_flight += 1
+        calls = metrics.UPSTREAM_ACTIVE.labels(self.spec.name)
+        calls.inc()
+        metrics.UPSTREAM_CALLS.labels(self.spec.name).inc()
         try:
             async with request as answer:
                 yield answer
         except ModelFailure as failure:
+            metrics.UPSTREAM_FAILURES.labels(self.spec.name, failure.kind).inc()
             self.failed(failure)
             raise
         finally:
+            calls.dec()
             self.in_flight -= 1
 
     def stream(self, request: ChatRequest) -> AbstractAsyncContextManager[ChunkBatches]:

@@ -14,6 +14,7 @@ from app.engine.prompt import Upstream
 from app.errors import ApiError, NotFound, RateLimited, Unavailable
 from app.inference.chunks import ServedModel
 from app.inference.failures import ModelBusy, ModelFailure, ModelTimedOut, ModelUnreachable
+from app.telemetry import metrics
 
 RETRY_AFTER_S = 5
 FULL_RETRY_AFTER_S = 1
@@ -56,6 +57,7 @@ class Catalog:
             "chat": table_of(self._servers, "chat", self._window),
             "embeddings": table_of(self._servers, "embeddings", self._window),
         }
+        metrics.MODELS.are({name for server in self._servers for name in server.names} | set(self.aliases))
 
     def _routes(self, name: str, kind: Kind) -> tuple[Route, ...]:
         return self._tables[kind].routes(self.aliases.get(name, name))
@@ -90,6 +92,7 @@ class Catalog:
                     answer = await request.enter_async_context(route.server.watched(ask(route)))
                     break
                 tried.append(route.upstream)
+            _count_failover(route)
             yield route, answer
 
     async def upstream(self, name: str) -> Upstream:
@@ -103,7 +106,9 @@ class Catalog:
         usable = _usable(routes)
         if not usable:
             raise _waiting(routes[0].server.failure)
-        return next((route for route in usable if route.server.has_room), usable[0]).target
+        route = next((route for route in usable if route.server.has_room), usable[0])
+        _count_failover(route)
+        return route.target
 
     def _first_whatever(self, name: str) -> Route:
         return route_to(self._chat[0], self.aliases.get(name, name), self._window)
@@ -179,6 +184,11 @@ class Catalog:
 def _usable(routes: Sequence[Route]) -> list[Route]:
     """Return the servers that are up, or else those that only a failed request says are away."""
     return [route for route in routes if route.server.usable] or [route for route in routes if route.server.suspected]
+
+
+def _count_failover(route: Route) -> None:
+    if route.is_fallback:
+        metrics.FAILOVERS.labels(route.upstream).inc()
 
 
 def _shown(name: str, model: ServedModel) -> Model:

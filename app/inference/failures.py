@@ -26,6 +26,8 @@ class ModelFailure(Exception):
     """The model server did not answer. `code` is what a run's last_error says."""
 
     code: ClassVar[RunErrorCode] = "server_error"
+    kind: ClassVar[str] = "broke"
+    """What metrics call it."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -35,15 +37,20 @@ class ModelFailure(Exception):
 class ModelUnreachable(ModelFailure):
     """No connection could be made, or it broke before the answer began."""
 
+    kind = "unreachable"
+
 
 class ModelBusy(ModelFailure):
     """The server's own queue is full."""
 
     code = "rate_limit_exceeded"
+    kind = "busy"
 
 
 class ModelTimedOut(ModelFailure):
     """The server fell silent."""
+
+    kind = "timed_out"
 
 
 class ModelBroke(ModelFailure):
@@ -54,16 +61,20 @@ class PromptTooLong(ModelFailure):
     """The conversation does not fit the model's context window."""
 
     code = "invalid_prompt"
+    kind = "prompt_too_long"
 
 
 class ModelUnknown(ModelFailure):
     """The server does not serve this model."""
+
+    kind = "unknown_model"
 
 
 class ModelRefused(ModelFailure):
     """The server does not accept the request."""
 
     code = "invalid_prompt"
+    kind = "refused"
 
 
 def failure_of_answer(status: int, body: bytes) -> ModelFailure:

@@ -191,6 +191,22 @@ def count_request(method: str, route: str, status: int, *, streamed: bool, secon
     REQUEST_SECONDS.labels(route, "yes" if streamed else "no").observe(seconds)
 
 
+def know_upstream(name: str, state: str) -> None:
+    """Tell of a model server from the start, before anything is asked of it."""
+    UPSTREAM_CALLS.labels(name)
+    FAILOVERS.labels(name)
+    for kind in FAILURES:
+        UPSTREAM_FAILURES.labels(name, kind)
+    for one in STATES:
+        UPSTREAM_STATE.labels(name, one).set(one == state)
+
+
+def upstream_became(name: str, before: str, state: str) -> None:
+    """Note that a model server is another way than before."""
+    UPSTREAM_STATE.labels(name, before).set(0)
+    UPSTREAM_STATE.labels(name, state).set(1)
+
+
 def count_tokens(model: str, project: str, prompt: int, completion: int) -> None:
     """Count what an answer took. `model` is a name that MODELS gave."""
     project = PROJECTS.label(project)
