@@ -96,7 +96,9 @@ async def test_what_is_no_answer_breaks_the_call_and_its_connection(
 
 
 @pytest.mark.parametrize(
-    "head", [HEAD + b"content-length: 99\r\n\r\n", HEAD + b"transfer-encoding: chunked\r\n\r\nff\r\n"]
+    "head",
+    [HEAD + b"content-length: 99\r\n\r\n", HEAD + b"transfer-encoding: chunked\r\n\r\nff\r\n"],
+    ids=["with a length", "in chunks"],
 )
 async def test_an_answer_that_ends_before_its_length_is_no_answer(
     server: ModelServer, client: ModelClient, head: bytes
