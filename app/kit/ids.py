@@ -1,6 +1,6 @@
 """Object ids: a prefix and 24 alphanumerics that sort by creation within a process and nearly so across them."""
 
-import secrets
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -24,17 +24,21 @@ COMPLETION_PREFIX = "chatcmpl-"
 TIME_DIGITS = 8
 """How many digits of an id, the first ones, are of the time at which it was made, in milliseconds since 1970."""
 _RANDOM_DIGITS = SUFFIX_LENGTH - TIME_DIGITS
-_RANDOM_SPACE = 62**_RANDOM_DIGITS
-_STEP = 62 ** (_RANDOM_DIGITS - 4)
+_PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
 
 
 def base62(number: int, digits: int) -> str:
-    """Write a number with so many digits of 62."""
+    """Write a number with so many digits of 62, an even number of them."""
     out = []
-    for _ in range(digits):
-        number, digit = divmod(number, 62)
-        out.append(ALPHABET[digit])
+    for _ in range(digits // 2):
+        number, pair = divmod(number, 3844)
+        out.append(_PAIRS[pair])
     return "".join(reversed(out))
+
+
+def _random(bits: int) -> int:
+    """Return a number of so many bits, a multiple of 8, that nobody can foretell."""
+    return int.from_bytes(os.urandom(bits // 8), "big")
 
 
 def millis_of(object_id: str) -> int:
@@ -55,6 +59,7 @@ class IdSource:
         self._clock_ns = clock_ns
         self._lock = threading.Lock()
         self._millis = 0
+        self._head = base62(0, TIME_DIGITS)
         self._tail = 0
 
     def new(self, prefix: str) -> str:
@@ -65,12 +70,12 @@ class IdSource:
         """Return 24 alphanumerics: 8 of the time in milliseconds, 16 random but rising."""
         with self._lock:
             millis = self._clock_ns() // 1_000_000
-            if millis > self._millis:
-                self._millis, self._tail = millis, secrets.randbelow(_RANDOM_SPACE // 2)
+            if millis > self._millis:  # 16 digits hold 95 bits, and more than 10^9 steps on top of 88
+                self._millis, self._tail = millis, _random(88)
+                self._head = base62(millis, TIME_DIGITS)
             else:  # the same millisecond, or a clock that went back: go on rising
-                self._tail += 1 + secrets.randbelow(_STEP)
-            head, tail = self._millis, self._tail
-        return base62(head, TIME_DIGITS) + base62(tail, _RANDOM_DIGITS)
+                self._tail += 1 + _random(64)
+            return self._head + base62(self._tail, _RANDOM_DIGITS)
 
 
 _SOURCE = IdSource()
