@@ -14,7 +14,7 @@ from app.moving.service import MovingService
 from app.web.bodies import WireBody
 from app.web.queries import project_filter, require_id
 
-_THREAD = re.compile(r"(thread|chain|conv)_")
+_THREAD = re.compile(r"(thread|chain|conv)[A-Za-z0-9_-]*")
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
@@ -34,8 +34,7 @@ def export_query(request: Request[Any, Any, Any]) -> ExportQuery:
 
 
 def _thread(thread_id: str) -> str:
-    begin = _THREAD.match(thread_id)
-    return require_id("thread_id", thread_id, "conv" if begin and begin[1] == "conv" else "thread")
+    return thread_id if _THREAD.fullmatch(thread_id) else require_id("thread_id", thread_id, "thread")
 
 
 class MovingController(Controller):

@@ -44,7 +44,7 @@ class Place(Struct, frozen=True, array_like=True, omit_defaults=True):
     """Where the next page begins: in which project, in which of its parts, after which object.
 
     Within a thread: its id, what its newest place was and which run held it when it was reached, in which of its parts,
-    after which object there.
+    after which object there; of steps, also of which run that is.
     """
 
     part: Part
@@ -57,7 +57,8 @@ class Place(Struct, frozen=True, array_like=True, omit_defaults=True):
     inner: Inner = "run"
     inner_at: Count = 0
     inner_id: Reference = ""
-    inner_run: Reference = ""
+    run_at: Count = 0
+    run_id: Reference = ""
 
 
 Step = tuple[list[bytes], Place | None]
@@ -188,10 +189,13 @@ class Traversal:
         return lines, _inside(place, "said", pairs[-1][1].position)
 
     def _steps(self, place: Place, count: int, _size: int) -> Step:
-        after = (place.inner_run, place.inner_at, place.inner_id)
-        rows = self._reader.steps(place.thread_id, place.until, place.active, after, count)
-        step = "thread.run.step"
-        return self._found(step, rows, count, lambda row: _inside(place, "step", row.created_at, row.id, row.run_id))
+        run, after = (place.run_at, place.run_id), (place.inner_at, place.inner_id)
+        rows = self._reader.steps(place.thread_id, place.until, place.active, run, after, count)
+
+        def there(row: Any) -> Place:
+            return _inside(place, "step", row.created_at, row.id, (row.run_created_at, row.run_id))
+
+        return self._found("thread.run.step", rows, count, there)
 
     def _responses(self, place: Place, count: int, _size: int) -> Step:
         after = (place.inner_at, place.inner_id)
@@ -204,9 +208,9 @@ class Traversal:
         return lines, after(rows[-1]) if len(rows) == count else None
 
 
-def _inside(place: Place, inner: Inner, at: int = 0, last: str = "", run: str = "") -> Place:
+def _inside(place: Place, inner: Inner, at: int = 0, last: str = "", run: tuple[int, str] = (0, "")) -> Place:
     outer = (place.part, place.project_id, place.at, place.id, place.thread_id, place.until, place.active)
-    return Place(*outer, inner, at, last, run)
+    return Place(*outer, inner, at, last, *run)
 
 
 _encode = json.Encoder().encode

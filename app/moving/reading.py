@@ -12,6 +12,8 @@ from app.web.refusals import refusal
 
 T = TypeVar("T")
 
+REASON_LENGTH = 300
+"""A reason may quote a value that is not what was expected: of a long one its beginning is enough."""
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _decoder: json.Decoder[Line] = json.Decoder(Line)
@@ -21,7 +23,7 @@ class BadLine(Exception):
     """A line that cannot be taken; the message says why. `thread_id` is there when it would have been a thread."""
 
     def __init__(self, reason: str, thread_id: str | None = None) -> None:
-        super().__init__(reason)
+        super().__init__(reason if len(reason) <= REASON_LENGTH else f"{reason[:REASON_LENGTH]}…")
         self.thread_id = thread_id
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import (
     func,
     insert,
     literal_column,
+    or_,
     select,
     text,
     tuple_,
@@ -141,22 +142,29 @@ class MovingReader:
         return self._created(RUNS, [RUNS.c.thread_id == thread_id, *_over(until, active)], after, count)
 
     def steps(
-        self, thread_id: str, until: int, active: str, after: tuple[str, int, str], count: int
+        self, thread_id: str, until: int, active: str, run: tuple[int, str], after: tuple[int, str], count: int
     ) -> Sequence[Row[Any]]:
-        """Return the steps of such runs, run by run."""
-        over = select(RUNS.c.id).where(RUNS.c.thread_id == thread_id, *_over(until, active))
-        keys = (STEPS.c.run_id, STEPS.c.created_at, STEPS.c.id)
-        scope = [STEPS.c.run_id.in_(over), STEPS.c.status != "in_progress", tuple_(*keys) > tuple_(*after)]
-        return self._tx.all(select(STEPS).where(*scope).order_by(*keys).limit(count))
+        """Return the steps of such runs: those of a run after a place in it, then those of later ones.
+
+        With each, as `run_created_at`, when its run was made.
+        """
+        runs, steps = (RUNS.c.created_at, RUNS.c.id), (STEPS.c.created_at, STEPS.c.id)
+        later = or_(tuple_(*runs) > tuple_(*run), tuple_(*steps) > tuple_(*after))
+        scope = [RUNS.c.thread_id == thread_id, tuple_(*runs) >= tuple_(*run), later, *_over(until, active)]
+        found = select(STEPS, RUNS.c.created_at.label("run_created_at")).join_from(
+            RUNS, STEPS, STEPS.c.run_id == RUNS.c.id
+        )
+        found = found.where(*scope, STEPS.c.status != "in_progress")
+        return self._tx.all(found.order_by(*runs, *steps).limit(count))
 
     def responses(
         self, thread_id: str, until: int, active: str, after: tuple[int, str], count: int
     ) -> Sequence[Row[Any]]:
         """Return the responses of such runs in order of their input."""
-        over = select(RUNS.c.id).where(RUNS.c.thread_id == thread_id, *_over(until, active))
         keys = (RESPONSES.c.first_position, RESPONSES.c.id)
-        scope = [RESPONSES.c.thread_id == thread_id, RESPONSES.c.run_id.in_(over), tuple_(*keys) > tuple_(*after)]
-        return self._tx.all(select(RESPONSES).where(*scope).order_by(*keys).limit(count))
+        scope = [RESPONSES.c.thread_id == thread_id, *_over(until, active), tuple_(*keys) > tuple_(*after)]
+        found = select(RESPONSES).join_from(RESPONSES, RUNS, RUNS.c.id == RESPONSES.c.run_id).where(*scope)
+        return self._tx.all(found.order_by(*keys).limit(count))
 
     def said(
         self, thread_id: str, until: int, active: str, after: int, count: int, size_bytes: int

@@ -33,7 +33,7 @@ class MovingService:
     async def take_out(self, query: ExportQuery) -> ExportPage:
         """Return one page of lines. Raises NotFound, and InvalidRequest for a wrong cursor."""
         thread_id = query.thread_id
-        if thread_id is not None and thread_id.startswith("conv_"):
+        if thread_id is not None and thread_id.startswith("conv"):
             thread_id = twin(thread_id, "thread")
         scope = Scope(project_id=query.project_id, thread_id=thread_id)
         place = _place(query.after, scope) if query.after else None

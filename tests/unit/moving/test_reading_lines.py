@@ -74,6 +74,10 @@ def test_what_is_no_line_is_refused_with_a_reason(text: bytes, expected: str) ->
     assert reason(text).startswith(expected)
 
 
+def test_a_reason_quotes_the_beginning_of_a_long_value() -> None:
+    assert reason(line(**MESSAGE | {"role": "x" * 5000})) == f"Invalid value for 'role': '{'x' * 273}…"
+
+
 def test_a_bad_thread_is_known_by_its_id_so_that_what_belongs_to_it_can_be_refused() -> None:
     for text, thread_id in (
         (line(**THREAD | {"created_at": "x"}), "thread_1"),
