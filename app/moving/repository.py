@@ -18,7 +18,6 @@ from sqlalchemy import (
     select,
     text,
     tuple_,
-    union_all,
     update,
 )
 
@@ -173,19 +172,21 @@ class MovingReader:
 
         As many as together are not much above a size, which is asked first: there may be pictures in them.
         """
-        sizes = union_all(
-            *(
-                select(source.c.position, func.length(body).label("size")).where(
-                    *_between(source, thread_id, active, after, until)
-                )
-                for source, body in ((MESSAGES, MESSAGES.c.content), (ITEMS, ITEMS.c.body))
+        sizes = [
+            (row.position, row.size)
+            for source, body in ((MESSAGES, MESSAGES.c.content), (ITEMS, ITEMS.c.body))
+            for row in self._tx.all(
+                select(source.c.position, func.length(body).label("size"))
+                .where(*_between(source, thread_id, active, after, until))
+                .order_by(source.c.position)
+                .limit(count)
             )
-        ).subquery()
+        ]
         last, total = after, 0
-        for row in self._tx.all(select(sizes).order_by(sizes.c.position).limit(count)):
-            if total and total + row.size > size_bytes:
+        for position, size in sorted(sizes)[:count]:
+            if total and total + size > size_bytes:
                 break
-            last, total = row.position, total + row.size
+            last, total = position, total + size
         found = [
             (kind, row)
             for kind in ("thread.message", "thread.item")
