@@ -50,6 +50,7 @@ async def plant_all(api: httpx2.AsyncClient, model: ModelServer, file: Path) -> 
     """Plant everything; return the error answers by where the secret of each was planted."""
     assistant = await new_assistant(api, **assistant_fields())
     await converse(api, model, assistant)
+    await respond_to(api, model)
     await plant_on_every_route(api)
     failing = asyncio.create_task(fail_at_the_model(api, model, assistant))
     answers = await refuse_keys(api)
@@ -100,6 +101,34 @@ async def converse(api: Any, model: ModelServer, assistant: str) -> None:
     body = {"assistant_id": assistant, "instructions": planted("run_instructions"), "stream": True}
     assert "streamed_answer" in (await api.post(f"/v1/threads/{thread}/runs", json=body)).text
     await get(api, "/v1/threads", **{f"metadata[{planted('filter_key')}]": planted("filter_value")})
+
+
+async def respond_to(api: Any, model: ModelServer) -> None:
+    """Make responses with a secret in every text: one that calls a tool, one that goes on, and one that is not kept."""
+    reasoned = wire.chunk({"reasoning": planted("model_reasoning")})
+    asked = {
+        "input": [
+            {"role": "developer", "content": planted("developer_message")},
+            {"role": "user", "content": planted("response_prompt")},
+        ],
+        "instructions": planted("response_instructions"),
+        "metadata": {"response": planted("response_metadata")},
+        "tools": [{"type": "function", "name": planted("response_tool"), "parameters": {"type": "object"}}],
+        "user": planted("response_user"),
+    }
+    model.script += [
+        calls(reasoned, calling(planted("response_tool"), planted("response_arguments"))),
+        says(wire.answer(planted("response_answer"))),
+        says(wire.answer(planted("unkept_answer"))),
+        says(wire.answer(planted("summary"))),
+    ]
+    first = await post(api, "/v1/responses", asked)
+    call = first["output"][-1]
+    output = {"type": "function_call_output", "call_id": call["call_id"], "output": planted("response_output")}
+    after = {"input": [output], "previous_response_id": first["id"]}
+    assert "response_answer" in (await api.post("/v1/responses", json=after | {"stream": True})).text
+    assert "unkept_answer" in (await api.post("/v1/responses", json=after | {"store": False})).text
+    await post(api, "/v1/responses/compact", {"model": wire.MODEL, "previous_response_id": first["id"]})
 
 
 async def plant_on_every_route(api: httpx2.AsyncClient) -> None:
