@@ -21,6 +21,7 @@ Serial = BigInteger().with_variant(Integer, "sqlite")
 
 _UNENDED = text("ended_at IS NULL")
 _CALLS = text("type = 'tool_calls'")
+_CALLED = text("type = 'function_call'")
 _SEALED = text("position IS NOT NULL")
 _WAITING = text("position IS NULL")
 _BRANCHED = text("parent_id IS NOT NULL")
@@ -176,7 +177,10 @@ class ItemRow(Base):
     body: Mapped[str] = mapped_column(Json)
     run_id: Mapped[str | None] = mapped_column(Id)
 
-    __table_args__ = (Index("ux_items_thread_position", "thread_id", "position", unique=True),)
+    __table_args__ = (
+        Index("ux_items_thread_position", "thread_id", "position", unique=True),
+        Index("ix_items_thread_call", "thread_id", "call_id", sqlite_where=_CALLED, postgresql_where=_CALLED),
+    )
 
 
 class RunRow(Base):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Select, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import Select, Table, bindparam, delete, func, insert, literal_column, select, update
 
 from app.db.tables import ItemRow, MessageRow, RunRow, StepRow, ThreadRow, table
 from app.kit.wire import to_json
@@ -86,12 +86,11 @@ FIND_CALL_OF_CLIENT = (
         ITEMS.c.thread_id == bindparam("thread"),
         ITEMS.c.position <= bindparam("high"),
         ITEMS.c.call_id == bindparam("call"),
-        ITEMS.c.type == "function_call",
+        ITEMS.c.type == literal_column("'function_call'"),  # as the index of calls has it
     )
-    .order_by(ITEMS.c.position.desc())
     .limit(1)
 )
-"""A client's call in a thread, up to a position: most outputs answer what was called last."""
+"""A client's call in a thread, up to a position."""
 
 PARENT = select(THREADS.c.parent_id, THREADS.c.parent_position).where(THREADS.c.id == bindparam("thread"))
 

@@ -169,6 +169,10 @@ WORKS: dict[str, tuple[Work, set[str]]] = {
         partial(each_page, lambda tx, query: MessageReader(tx, PROJECT).page(THREAD, None, query), "msg"),
         {"threads.id", "messages.id", "ux_messages_thread_position"},
     ),
+    "a call that an output is of": (
+        lambda tx: ItemReader(tx, PROJECT).call_known([(THREAD, NOW)], "call_nobodys"),
+        {"ix_items_thread_call", "ix_run_steps_thread_calls", "runs.id"},
+    ),
     "pages of items": (
         item_pages,
         {
