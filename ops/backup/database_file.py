@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from app.db.driver import require_fixed_engine
-from ops.backup.failures import BackupFailed, Damaged
+from ops.backup.failures import BackupFailed, Damaged, on_disk
 
 BUSY_TIMEOUT_S = 10.0
 ENGINE = sqlite3.sqlite_version
@@ -99,8 +99,21 @@ def copy(source: Path, target: Path) -> Marks | None:
         if found is not None:
             writer.execute("PRAGMA journal_mode=OFF")
             writer.execute("PRAGMA synchronous=OFF")
-            reader.backup(writer, pages=-1)
+            with _room_for(target):
+                reader.backup(writer, pages=-1)
     return found
+
+
+@contextmanager
+def _room_for(target: Path) -> Iterator[None]:
+    """Tell a full disk from a source that cannot be read: the backup API gives no code for either."""
+    try:
+        yield
+    except sqlite3.Error:
+        with on_disk(target), target.open("ab") as file:
+            file.write(bytes(4096))
+            file.flush()
+        raise
 
 
 def marks(connection: sqlite3.Connection) -> Marks | None:
