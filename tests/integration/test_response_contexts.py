@@ -263,6 +263,16 @@ async def test_deleting_a_response_that_goes_on_ends_it(scripted: Scripted) -> N
     assert (await api.get(f"{PATH}/{response['id']}")).status_code == 404
 
 
+async def test_a_chain_is_free_when_its_newest_is_deleted_while_it_goes_on(served_rooms: Served) -> None:
+    api = served_rooms.client
+    first = await respond(api, said("one"))
+    before = await rows_of(served_rooms)
+    running = await respond(api, "repeat 100000 words", previous_response_id=first["id"], background=True)
+    await api.delete(f"{PATH}/{running['id']}")
+    third = await respond(api, said("three"), previous_response_id=first["id"])
+    assert (text_of(third), (await rows_of(served_rooms))["threads"]) == ("three", before["threads"])
+
+
 async def test_what_a_deleted_response_put_into_a_conversation_stays(rooms: Any) -> None:
     conversation = await new_conversation(rooms)
     response = await respond(rooms, said("one"), conversation=conversation)

@@ -1,16 +1,19 @@
 """POST /v1/responses and what becomes of it: the object, its stream, its echoes, how it ends, and what is refused."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.fakes.model_faults import replies, sends
+from tests.conformance.checker import Checker
+from tests.fakes.model_faults import replies, sends, stalls
+from tests.fakes.model_server import model_server
 from tests.fakes.model_tools import argued, calls, named, says_and_waits
 from tests.fakes.model_wire import DONE, REFUSALS, chunk, finish, role, text, usage
 from tests.fixtures.calls import assert_refused, get, post
 from tests.fixtures.responses import NEVER, PATH, PRICE, became, respond, shown, text_of, told
-from tests.fixtures.rooms import Scripted
+from tests.fixtures.rooms import Scripted, led_by_a_script, served
 
 pytestmark = pytest.mark.anyio
 
@@ -175,9 +178,40 @@ async def test_a_response_of_the_background_waits_for_its_turn(narrow: Scripted)
     await narrow.chat()
     waiting = await respond(narrow.client, "y", background=True)
     assert (waiting["status"], waiting["background"]) == ("queued", True)
+    unseen = asyncio.create_task(respond(narrow.client, "z"))
+    while len(told_of := (await get(narrow.client, PATH))["data"]) < 3:
+        await asyncio.sleep(0.005)
+    assert [response["status"] for response in told_of] == ["in_progress", "queued", "in_progress"]
     gate.set()
-    assert (await first)["status"] == "completed"
+    assert [response["status"] for response in await asyncio.gather(first, unseen)] == ["completed"] * 2
     assert text_of(await became(narrow.client, waiting, "completed")) == "hello there"
+
+
+async def test_a_response_whose_time_is_up_failed(conformance: Checker, tmp_path: Path) -> None:
+    async with led_by_a_script(conformance, tmp_path, RUN_EXPIRES_AFTER_S="1") as late:
+        late.model.script.append(stalls(role(), text("Well")))
+        response = await respond(late.client, "x")
+        assert (response["status"], text_of(response)) == ("failed", "Well")
+        assert response["error"]["message"] == "The response was not finished within the time that one may take."
+        assert await get(late.client, f"{PATH}/{response['id']}") == response
+
+
+async def test_a_stop_answers_what_is_stored_as_it_stands_and_refuses_the_rest(
+    conformance: Checker, tmp_path: Path
+) -> None:
+    gate, url = asyncio.Event(), f"sqlite:///{tmp_path}/a.db"
+    async with model_server() as model, served(conformance, DATABASE_URL=url, MODEL_URL=model.url) as api:
+        model.script += [says_and_waits(gate, "Well")] * 2
+        asked = [api.client.post(PATH, json={"input": "x", "store": store}) for store in (True, False)]
+        answers = asyncio.gather(*asked)
+        for number in (1, 2, 3):
+            await model.request(number)
+        await api.parts.executor.stop(0.1)
+        stored, unkept = await answers
+    assert (stored.status_code, stored.json()["status"]) == (200, "in_progress")
+    assert (unkept.status_code, unkept.json()["error"]["message"]) == (
+        *(503, "The server is stopping. Try again in a moment."),
+    )
 
 
 async def test_pollers_are_told_when_to_come_back(scripted: Scripted) -> None:

@@ -80,6 +80,16 @@ async def test_the_model_is_shown_the_same_whether_it_is_kept_or_not(scripted: S
     assert len(await items_of(api, conversation)) == 6
 
 
+async def test_what_is_not_stored_sees_nothing_that_came_after_its_predecessor(scripted: Scripted) -> None:
+    api = scripted.client
+    conversation = await new_conversation(api)
+    for context in ({}, {"conversation": conversation}):
+        first = await respond(api, "one", **context)
+        await respond(api, "two", **(context or {"previous_response_id": first["id"]}))
+        await respond(api, "x", previous_response_id=first["id"], store=False)
+        assert shown(scripted.asked[-1]) == [("user", "one"), ("assistant", "hello there"), ("user", "x")]
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_what_is_not_stored_ends_with_its_client(scripted: Scripted, stream: bool) -> None:
     scripted.model.script.append(stalls(role(), text("Well")))
