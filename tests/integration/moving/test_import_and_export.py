@@ -16,6 +16,7 @@ from tests.integration.moving.household import (
     message,
     named,
     new_project,
+    run,
     suffixed,
     take_out,
     thread,
@@ -133,20 +134,35 @@ async def test_a_thread_with_an_active_run_comes_out_as_it_was_before_that_and_w
     assert [line["object"] for line in after] == kinds
 
 
+async def test_a_run_that_ends_while_its_thread_goes_out_is_left_out_to_the_end(old: Any) -> None:
+    assistant = await new_assistant(old, tools=[TOOL])
+    thread_id = await new_thread(old, "What is the price of ACME?")
+    waiting = await waiting_run(old, thread_id, assistant)
+    first = await get(old, "/admin/export", thread_id=thread_id, limit=1)
+    assert [line["object"] for line in first["data"]] == ["thread"]
+    await post(old, f"/v1/threads/{thread_id}/runs/{waiting['id']}/cancel")
+    rest = await get(old, "/admin/export", thread_id=thread_id, after=first["after"])
+    assert [line["object"] for line in rest["data"]] == ["thread.message"]
+    assert rest["after"] is None
+    now = {line["object"] for line in await take_out(old, thread_id=thread_id)}
+    assert now == {"thread", "thread.message", "thread.run", "thread.run.step"}
+
+
 async def test_nothing_is_added_to_a_thread_in_which_a_run_is_active(old: Any, suffix: str) -> None:
     assistant = await new_assistant(old, tools=[TOOL])
     thread_id = await new_thread(old, "What is the price of ACME?")
     there = await take_out(old, thread_id=thread_id)
     waiting = await waiting_run(old, thread_id, assistant)
-    more = message(9, thread_id, id=named("msg_9", suffix))
-    brought = await bring_in(old, [*there, more])
-    assert brought["skipped"] == {"thread": 1, "thread.message": 1}
+    more, over = message(9, thread_id, id=named("msg_9", suffix)), run(named("run_9", suffix), thread_id=thread_id)
+    brought = await bring_in(old, [*there, more, over])
+    assert (brought["added"], brought["skipped"]) == ({}, {"thread": 1, "thread.message": 1})
     assert brought["refused"] == [
         {
-            "line": 3,
+            "line": number,
             "reason": f"A run is active in its thread '{thread_id}'. Try again when it is over.",
             "thread_id": None,
         }
+        for number in (4, 3)
     ]
     await old.post(f"/v1/threads/{thread_id}/runs/{waiting['id']}/cancel")
     assert (await bring_in(old, [more]))["added"] == {"thread.message": 1}

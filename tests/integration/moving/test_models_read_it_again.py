@@ -13,16 +13,17 @@ pytestmark = pytest.mark.anyio
 
 async def test_the_model_is_shown_the_same_messages_and_calls_in_the_same_order(scripted: Scripted) -> None:
     api = scripted.client
-    scripted.model.script.append(calls(calling("get_price", '{"symbol":"ACME"}')))
+    scripted.model.script.append(calls(calling("get_price", '{"symbol":"ACME"}'), says="Let me see."))
     assistant = await new_assistant(api, model="tiny", tools=[function("get_price")])
     thread = await new_thread(api, "What is the price of ACME?")
     run = await waiting_run(api, thread, assistant)
+    assert [line["object"] for line in await take_out(api, thread_id=thread)] == ["thread", "thread.message"]
     assert (await submit(api, run, "101.25")).status_code == 200
     await ended(api, run)
     lines, project = await take_out(api, thread_id=thread), await new_project(api)
     await completed_run(api, thread, assistant)
     before = scripted.asked[-1]["messages"]
-    assert [said["role"] for said in before] == ["user", "assistant", "tool", "assistant"]
+    assert [said["role"] for said in before] == ["user", "assistant", "assistant", "tool", "assistant"]
 
     moved = await bring_in(api, lines, project_id=project)
     copy = next(one["new_id"] for one in moved["renamed"] if one["object"] == "thread")

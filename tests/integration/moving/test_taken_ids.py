@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from app.kit.ids import twin
+from app.moving.naming import renamed
 from tests.fixtures.calls import get, new_thread, post, texts_of
 from tests.integration.moving.household import (
     Json,
@@ -13,6 +15,7 @@ from tests.integration.moving.household import (
     message,
     named,
     new_project,
+    run,
     suffixed,
     take_out,
     thread,
@@ -50,6 +53,22 @@ async def test_what_is_in_another_project_is_brought_in_once_beside_it_and_refer
     assert sorted(found, key=lambda line: str(line["id"])) == by_id
     assert names[named("resp_2", suffix)].removeprefix("resp_") == names[named("run_2", suffix)].removeprefix("run_")
     assert await take_out(old, project_id=theirs) == lines
+
+
+async def test_a_response_goes_on_being_its_runs_twin_when_the_runs_other_id_is_taken_too(
+    old: Any, suffix: str
+) -> None:
+    lines, theirs, ours = suffixed(everything(), suffix), await new_project(old), await new_project(old)
+    await bring_in(old, lines, project_id=theirs)
+    taken = renamed(ours, named("run_2", suffix))
+    thread_id = named("thread_9", suffix)
+    await bring_in(old, [thread(thread_id), run(taken, thread_id=thread_id)], project_id=ours)
+    for _ in range(2):
+        brought = await bring_in(old, lines, project_id=ours)
+        names = {one["id"]: one["new_id"] for one in brought["renamed"]}
+        assert names[named("run_2", suffix)] == renamed(ours, named("run_2", suffix), 2)
+        assert names[named("resp_2", suffix)] == twin(names[named("run_2", suffix)], "resp")
+    assert brought["added"] == {}
 
 
 async def test_a_second_time_finds_what_the_first_one_brought_in_a_batch_at_a_time(old: Any, suffix: str) -> None:
