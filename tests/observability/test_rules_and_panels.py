@@ -1,0 +1,102 @@
+"""Every rule and every panel asks for what somebody exports, parses, and finds numbers on a day like any other."""
+
+import math
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.fixtures.processes import ROOT
+from tests.observability.panels import ASKED, Asked
+from tests.observability.rules import ALWAYS, FOLDER, hurried_expression, metrics_in, rules
+from tests.observability.stack import Stack
+
+PROMETHEUS_MAKES = {"up", "ALERTS"}
+UNITS = (
+    (r"ratio_rate|_share\b|_share_configured\b|_perc\b", "percentunit"),
+    (r"_seconds(_bucket)?\b", "s"),
+    (r"_bytes\b|DCGM_FI_DEV_FB_", "bytes"),
+    (r"_TEMP\b", "celsius"),
+    (r"_POWER_USAGE\b", "watt"),
+)
+
+
+RULES = [*rules("alert"), *rules("record")]
+NAMES = [rule.get("alert") or rule["record"] for rule in RULES]
+
+
+@pytest.fixture(scope="session")
+def exported(stack: Stack) -> set[str]:
+    """Give the name of every metric that Prometheus was told of, or records."""
+    recorded = "|".join(rule["record"] for rule in rules("record"))
+    wanted = len(rules("record")) + 5
+    stack.prometheus.wait(lambda: len(stack.prometheus.query(f'up == 1 or {{__name__=~"{recorded}"}}')) >= wanted, 30)
+    return set(stack.prometheus.ask("label/__name__/values")) | PROMETHEUS_MAKES
+
+
+@pytest.mark.parametrize("rule", RULES, ids=NAMES)
+def test_a_rule_names_only_what_somebody_exports(rule: dict[str, Any], exported: set[str]) -> None:
+    named = metrics_in(rule["expr"])
+    assert named <= exported, named - exported
+    assert named or rule["expr"].startswith("vector(")
+
+
+@pytest.mark.parametrize("one", ASKED, ids=[one.panel for one in ASKED])
+def test_a_panel_shows_numbers(one: Asked, stack: Stack, exported: set[str]) -> None:
+    assert metrics_in(one.expression) <= exported, metrics_in(one.expression) - exported
+    found = stack.prometheus.query(hurried_expression(one.expression))
+    assert found, one.expression
+    values = [float(series["value"][1]) for series in found]
+    assert all(math.isfinite(value) for value in values), (one.expression, values)
+    assert not [series for series in found if "__name__" not in series["metric"] and "exported_job" in series["metric"]]
+
+
+@pytest.mark.parametrize("one", ASKED, ids=[one.panel for one in ASKED])
+def test_a_panel_has_the_unit_of_what_it_shows(one: Asked) -> None:
+    if one.expression.startswith(("sum by (alertname)", "rate(process_cpu", "(")) or "_bytes / " in one.expression:
+        return  # counts, cores and shares, whatever they are made of
+    unit = next(
+        (unit for pattern, unit in UNITS if any(re.search(pattern, name) for name in metrics_in(one.expression))), None
+    )
+    assert one.unit == unit or (unit is None and one.unit in ("short", "ops", "reqps"))
+
+
+def test_on_a_good_day_no_alert_fires_but_the_watchdog(stack: Stack) -> None:
+    groups = stack.prometheus.ask("rules")["groups"]
+    assert not [rule for group in groups for rule in group["rules"] if rule["health"] != "ok"]
+    assert len([rule for group in groups for rule in group["rules"]]) == len(RULES)
+    assert stack.prometheus.firing() == ALWAYS
+
+
+def test_prometheus_takes_the_configuration_the_rules_and_the_metrics(stack: Stack) -> None:
+    subprocess.run(["promtool", "check", "config", FOLDER / "prometheus.yml"], check=True, timeout=60)
+    _, told = stack.call("GET", "/metrics")
+    checked = subprocess.run(["promtool", "check", "metrics"], input=told, capture_output=True, timeout=60)
+    assert (checked.returncode, checked.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("path", sorted((FOLDER / "tests").glob("*.yml")), ids=lambda path: path.stem)
+def test_alerts_fire_when_they_should_and_not_when_they_should_not(path: Path) -> None:
+    checked = subprocess.run(["promtool", "test", "rules", path], capture_output=True, text=True, timeout=300)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_every_alert_is_tried_both_ways() -> None:
+    tried = [
+        one["name"] for path in (FOLDER / "tests").glob("*.yml") for one in yaml.safe_load(path.read_text())["tests"]
+    ]
+    alerts = {rule["alert"] for rule in rules("alert")}
+    assert sorted(tried) == sorted(
+        [f"{alert} fires" for alert in alerts] + [f"{alert} does not fire" for alert in alerts - ALWAYS]
+    )
+
+
+@pytest.mark.parametrize("rule", rules("alert"), ids=lambda rule: rule["alert"])
+def test_an_alert_says_how_bad_it_is_and_leads_to_its_runbook(rule: dict[str, Any]) -> None:
+    assert rule["labels"]["severity"] in ("critical", "warning", "info", "none")
+    page, _, place = rule["annotations"]["runbook"].partition("#")
+    headings = re.findall(r"^#+ (.+)$", (ROOT / page).read_text(), re.MULTILINE)
+    assert place in [heading.lower() for heading in headings]
