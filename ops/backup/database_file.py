@@ -16,6 +16,7 @@ BUSY_TIMEOUT_S = 10.0
 ENGINE = sqlite3.sqlite_version
 _SHARED_FIRST, _SHARED_SIZE = 0x40000002, 510
 _FLOCK = struct.Struct("hhqqi4x")
+_MAGIC = b"SQLite format 3\0"
 _TABLES = (
     "SELECT name FROM pragma_table_list WHERE schema='main' AND type='table' AND wr=0 AND name NOT LIKE 'sqlite_%'"
 )
@@ -159,6 +160,9 @@ def make_whole(path: Path) -> None:
 
     Raises Damaged when that cannot be done.
     """
+    with path.open("rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:  # or its log would be written over what can still be looked into
+            raise Damaged(f"{path.name} is no database any more")
     with _translated(path, Damaged), closing(_connect(f"file:{path}?mode=rw")) as connection:
         busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:

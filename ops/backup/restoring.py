@@ -177,6 +177,12 @@ class Restoring:
         except DatabaseInUse as in_use:
             raise BackupFailed("in_use", f"{in_use} Stop the API first, or say how with --stop and --start") from None
 
+    def require_free(self) -> None:
+        """Raise BackupFailed when a server uses the state."""
+        with on_disk(self.database):
+            self.database.parent.mkdir(parents=True, exist_ok=True)
+            self._alone().close()
+
     def finish(self) -> None:
         """Forget the restore: it is over."""
         with on_disk(self._noted):

@@ -71,6 +71,8 @@ def restore_here(parts: Parts, wanted: str | None, at: int | None, options: dict
             if options["to"] is not None:
                 put_beside(found, target)
                 return
+            if options["stop"] is None:
+                files.require_free()
             agree(options["yes"])
             files.stage(found.archive, found.manifest, found.newest)
         else:
@@ -78,8 +80,17 @@ def restore_here(parts: Parts, wanted: str | None, at: int | None, options: dict
             if options["dry_run"]:
                 return
         server = server_of(options)
-        safety = carry_on(files, server, lambda words: click.echo(words, err=True))
+        safety = carry_on(files, server, silent if isinstance(server, NoServer) else say)
     told(safety, server)
+
+
+def say(words: str) -> None:
+    """Tell what is being done."""
+    click.echo(words, err=True)
+
+
+def silent(words: str) -> None:
+    """Tell nothing of an API that is neither stopped nor started."""
 
 
 def told(safety: str | None, server: Server) -> None:
@@ -153,7 +164,7 @@ def restore_composed(wanted: str | None, at: int | None, options: dict[str, Any]
         if options["dry_run"]:
             return
     server = ComposedServer()
-    told(carry_on(files, server, lambda words: click.echo(words, err=True)), server)
+    told(carry_on(files, server, say), server)
 
 
 def part(phase: str, wanted: str | None, at: int | None) -> None:
