@@ -179,7 +179,9 @@ class ItemRow(Base):
 
     __table_args__ = (
         Index("ux_items_thread_position", "thread_id", "position", unique=True),
-        Index("ix_items_thread_call", "thread_id", "call_id", sqlite_where=_CALLED, postgresql_where=_CALLED),
+        Index(
+            "ix_items_thread_call", "thread_id", "call_id", "position", sqlite_where=_CALLED, postgresql_where=_CALLED
+        ),
     )
 
 

@@ -36,7 +36,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ux_items_thread_position", "items", ["thread_id", "position"], unique=True)
-    _partial("ix_items_thread_call", "items", ["thread_id", "call_id"], "type = 'function_call'")
+    _partial("ix_items_thread_call", "items", ["thread_id", "call_id", "position"], "type = 'function_call'")
     op.create_table(
         "responses",
         sa.Column("id", ID, nullable=False),
