@@ -29,6 +29,7 @@ class StoredCompletions:
         `request` is the client's body, decoded, its metadata within the bounds of `Metadata`.
         """
         at = self._clock.now()
+        completion = {"created": at, "model": request.get("model"), **completion}  # not every server tells them
         columns = {
             "id": completion["id"],
             "created_at": completion["created"],

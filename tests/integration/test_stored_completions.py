@@ -1,5 +1,6 @@
 """Stored chat completions on both databases: in lists and alone, with pages of their messages, until deleted."""
 
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,12 +9,13 @@ import pytest
 from jsonschema import Draft202012Validator
 from msgspec.structs import replace
 
+from app.kit.ids import new_completion_id
 from tests.conformance.checker import Checker
 from tests.fakes.callers import CALLER
 from tests.fixtures.calls import Json, assert_refused, get, post
 from tests.fixtures.rooms import Served, served
 from tests.fixtures.servers import API_KEY, MODEL
-from tests.fixtures.stored import AT, TOKEN, WHERE, keep, several
+from tests.fixtures.stored import ANSWER, ASKED, AT, TOKEN, WHERE, keep, several
 
 pytestmark = pytest.mark.anyio
 
@@ -75,6 +77,15 @@ async def test_with_what_the_request_asked_for(served_rooms: Served) -> None:
     }
     assert shown["metadata"] == {"a": "b"}
     assert not {"user", "messages", "store", "stream", "max_tokens"} & shown.keys()
+
+
+async def test_an_answer_that_tells_neither_model_nor_time_is_kept_all_the_same(served_rooms: Served) -> None:
+    answer = {name: value for name, value in ANSWER.items() if name not in ("model", "created")}
+    made = new_completion_id()
+    await served_rooms.parts.stored.keep(CALLER, ASKED, {**answer, "id": made})
+    shown = await get(served_rooms.client, f"{WHERE}/{made}")
+    assert shown["model"] == ASKED["model"]
+    assert abs(shown["created"] - time.time()) < 60
 
 
 async def test_calls_of_tools_and_several_choices_are_kept(served_rooms: Served) -> None:

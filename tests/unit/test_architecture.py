@@ -36,7 +36,7 @@ BREACHES = {
     "SQLAlchemy stays in the store, repositories and the journal": ("app/assistants/service.py", "import sqlalchemy"),
     "Alembic stays beside the migrations": ("app/main.py", "import alembic"),
     "Each driver stays in its module": ("app/db/database.py", "import aiosqlite"),
-    "aiohttp stays in inference, and in the stand-in, which serves with it": ("app/web/auth.py", "import aiohttp"),
+    "aiohttp stays in the stand-in, which serves with it": ("app/web/auth.py", "import aiohttp"),
     "The server alone knows uvicorn": ("app/main.py", "import uvicorn"),
 }
 
