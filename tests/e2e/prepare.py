@@ -68,7 +68,8 @@ AUTOGEN = Package("autogen-ext", "0.7.5", "autogen.txt")
 RESPONSES = Package("openai-agents", "0.24.0", "responses.txt")
 """With the other frameworks that speak Responses."""
 SCHEMATHESIS = Package("schemathesis", "4.32.5", "schemathesis.txt")
-PACKAGES = (OLDER_SDK, SECOND_SDK, LANGCHAIN, SEMANTIC_KERNEL, AUTOGEN, RESPONSES, SCHEMATHESIS)
+MOTO = Package("moto", "5.2.5", "moto.txt")
+PACKAGES = (OLDER_SDK, SECOND_SDK, LANGCHAIN, SEMANTIC_KERNEL, AUTOGEN, RESPONSES, SCHEMATHESIS, MOTO)
 
 
 def say(text: str) -> None:

@@ -1,0 +1,139 @@
+"""Copies in S3-compatible storage, spoken to over HTTP as to any other: moto's server, which keeps them in memory."""
+
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ops.backup.archive import OBJECTS
+from ops.backup.copy_keeper import CopyKeeper
+from ops.backup.failures import BackupFailed
+from ops.backup.metrics import Metrics
+from ops.backup.opening import Parts
+from ops.backup.settings import load_backup_settings
+from tests.e2e.prepare import MOTO, prepare
+from tests.fixtures.backups import change, make_state, messages_in, messages_of, ops, parts_for, snapshotter
+from tests.fixtures.processes import ROOT, free_port, stop, wait_for
+
+
+class Storage:
+    """A server of buckets that can be stopped and started; what it kept is gone then."""
+
+    def __init__(self, log: Path) -> None:
+        self.port = free_port()
+        self._log = log
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        """Start it, with one empty bucket."""
+        env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(prepare(MOTO))}
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+        with self._log.open("a") as output:
+            self._process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=output, stderr=output, text=True)
+        wait_for(f"http://127.0.0.1:{self.port}/moto-api/", self._process)
+        put = urllib.request.Request(f"http://127.0.0.1:{self.port}/backups", method="PUT")
+        urllib.request.urlopen(put, timeout=10).close()
+
+    def stop(self) -> None:
+        """Stop it."""
+        if self._process is not None:
+            stop(self._process)
+            self._process = None
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Iterator[Storage]:
+    """Give a running server of buckets."""
+    server = Storage(tmp_path / "moto.log")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """Give a database with some conversations."""
+    path = tmp_path / "data" / "sovereign_assistant.db"
+    make_state(path, threads=20)
+    return path
+
+
+def env_of(storage: Storage, folder: Path) -> dict[str, str]:
+    (folder / "id").write_text("test-id\n")
+    (folder / "secret").write_text("test-secret\n")
+    return {
+        "BACKUP_BUCKET_URL": f"http://127.0.0.1:{storage.port}/backups/desk",
+        "BACKUP_BUCKET_ACCESS_KEY_FILE": str(folder / "id"),
+        "BACKUP_BUCKET_SECRET_KEY_FILE": str(folder / "secret"),
+    }
+
+
+@pytest.fixture
+def parts(state: Path, storage: Storage, tmp_path: Path) -> Parts:
+    """Give parts with a copy in the bucket; its credentials are files."""
+    return parts_for(state, tmp_path / "backups", **env_of(storage, tmp_path))
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(f"sovereign_backup_{name}", labels)
+
+
+def test_snapshots_go_into_the_bucket_and_come_back_from_it_alone(
+    state: Path, parts: Parts, storage: Storage, tmp_path: Path
+) -> None:
+    taker, metrics = snapshotter(parts), Metrics()
+    [bucket] = parts.copies
+    keeper = CopyKeeper(parts, bucket, metrics)
+    for number in range(3):
+        change(state, f"thread_new{number}")
+        taker.take()
+        keeper.turn()
+        assert value(metrics, "copy_behind", copy="bucket") == 0
+    assert bucket.ids() == parts.local.ids()
+    assert sorted(bucket.place.names(OBJECTS)) == sorted(parts.local.place.names(OBJECTS))
+    assert messages_of(bucket, bucket.ids()[0], tmp_path) < messages_in(state)
+    env = env_of(storage, tmp_path) | {"DATABASE_URL": f"sqlite:///{tmp_path}/new/db", "BACKUP_DIR": f"{tmp_path}/none"}
+    done = ops("restore", "--yes", env=env)
+    assert done.returncode == 0, done.stderr
+    assert messages_in(tmp_path / "new" / "db") == messages_in(state)
+
+
+def test_a_bucket_that_is_away_is_counted_and_filled_again_when_it_is_back_empty(
+    state: Path, parts: Parts, storage: Storage
+) -> None:
+    metrics = Metrics()
+    keeper = CopyKeeper(parts, parts.copies[0], metrics)
+    snapshotter(parts).take()
+    keeper.turn()
+    storage.stop()
+    change(state, "thread_new")
+    snapshotter(parts).take()
+    keeper.turn()
+    assert value(metrics, "failures_total", cause="copy_unreachable") == 1
+    assert len(parts.local.ids()) == 2
+    storage.start()
+    keeper.turn()
+    assert parts.copies[0].ids() == parts.local.ids()
+    assert value(metrics, "copy_behind", copy="bucket") == 0
+
+
+def test_files_are_missed_and_removed_in_the_bucket_as_they_are_here(parts: Parts) -> None:
+    snapshotter(parts).take()
+    [bucket] = parts.copies
+    CopyKeeper(parts, bucket, Metrics()).turn()
+    name = next(bucket.place.names(OBJECTS))[0]
+    bucket.place.delete([name, name])
+    with pytest.raises(KeyError):
+        bucket.place.get(name)
+    with pytest.raises(BackupFailed, match="missing from bucket"):
+        bucket.check_stored(bucket.manifest(bucket.ids()[0]))
+
+
+def test_a_bucket_without_credentials_or_a_name_is_refused_in_one_go() -> None:
+    with pytest.raises(Exception, match="expected https") as refused:
+        load_backup_settings({"BACKUP_BUCKET_URL": "ftp://example/x", "BACKUP_RECIPIENTS": "bob"})
+    assert str(refused.value).count("\n") == 2
