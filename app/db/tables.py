@@ -3,21 +3,15 @@
 Documents (tools, content, metadata) are JSON text, encoded and decoded by the rooms' typed schemas.
 """
 
-from collections.abc import Mapping
-from types import SimpleNamespace
-from typing import Any, cast
+from sqlalchemy import BigInteger, Float, ForeignKey, Index, LargeBinary, Text, false, text
+from sqlalchemy.orm import Mapped, mapped_column
 
-from sqlalchemy import BigInteger, Float, ForeignKey, Index, Integer, LargeBinary, Row, String, Table, Text, false, text
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from app.db.mapping import Base as Base
+from app.db.mapping import Id, Json, Serial, UsageId
+from app.db.mapping import row_of as row_of
+from app.db.mapping import table as table
 
 DEFAULT_PROJECT = "proj_default"
-
-# Ids sort by creation only when compared byte by byte; PostgreSQL's default collation does not.
-Id = String(64).with_variant(String(64, collation="C"), "postgresql")
-UsageId = String(160).with_variant(String(160, collation="C"), "postgresql")
-Json = Text
-# SQLite numbers rows by itself only where the column is an INTEGER to the letter.
-Serial = BigInteger().with_variant(Integer, "sqlite")
 
 _UNENDED = text("ended_at IS NULL")
 _CALLS = text("type = 'tool_calls'")
@@ -26,10 +20,6 @@ _SEALED = text("position IS NOT NULL")
 _WAITING = text("position IS NULL")
 _BRANCHED = text("parent_id IS NOT NULL")
 _LISTED = text("id >= 'thread_'")
-
-
-class Base(DeclarativeBase):
-    """The one metadata that migrations compare with."""
 
 
 class ProjectRow(Base):
@@ -394,13 +384,3 @@ class AuditRow(Base):
         Index("ux_audit_position", "position", unique=True, sqlite_where=_SEALED, postgresql_where=_SEALED),
         Index("ix_audit_waiting", "seq", sqlite_where=_WAITING, postgresql_where=_WAITING),
     )
-
-
-def table(row: type[Base]) -> Table:
-    """Return the Core table of a mapped class, for prepared statements."""
-    return cast(Table, row.__table__)
-
-
-def row_of(columns: Mapping[str, Any]) -> Row[Any]:
-    """Return columns that were just inserted as the row that a query would return, without asking for it."""
-    return cast(Row[Any], SimpleNamespace(**columns))
