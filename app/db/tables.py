@@ -6,10 +6,9 @@ Documents (tools, content, metadata) are JSON text, encoded and decoded by the r
 from sqlalchemy import BigInteger, Float, ForeignKey, Index, LargeBinary, Text, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db.mapping import Base as Base
-from app.db.mapping import Id, Json, Serial, UsageId
-from app.db.mapping import row_of as row_of
-from app.db.mapping import table as table
+from app.db.mapping import Base, Id, Json, Serial, UsageId, row_of, table
+
+__all__ = ["Base", "row_of", "table"]  # with every class below: statements need the one together with the others
 
 DEFAULT_PROJECT = "proj_default"
 
