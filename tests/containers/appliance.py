@@ -19,7 +19,7 @@ VERSION = "test"
 API_IMAGE = f"sovereign-assistant-api:{VERSION}"
 STANDIN_BASE = "sovereign-test-vllm:standin"
 MODEL = "llama-3.1-70b-instruct"
-RUNNING = ("api", "vllm", "prometheus", "gpu-exporter")
+RUNNING = ("api", "vllm", "prometheus", "gpu-exporter", "backup")
 COMMAND_WITHIN_S = 300.0
 
 

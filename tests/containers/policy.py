@@ -8,8 +8,9 @@ Service = Mapping[str, Any]
 
 KEEPERS = {"model-keeper", "state-keeper"}  # run by a command and gone when it ends
 WITH_OWN_CHECK = {"api", "vllm", "backup"}  # the Dockerfile has it
-ONLY_INSIDE = {"vllm", "llama", "gpu-exporter", "backup"}
+ONLY_INSIDE = {"vllm", "llama", "gpu-exporter"}
 MAY_GO_OUT = {"proxy", "model-keeper"}
+ALONE_ON = {"offsite": "backup"}
 PUBLISHED = {
     "api": {("127.0.0.1", "8001", 8001)},
     "prometheus": {("127.0.0.1", "8002", 9090)},
@@ -32,7 +33,7 @@ def violations(config: Mapping[str, Any]) -> Iterator[str]:
             yield from (f"{name}: {words}" for words in rule(name, service))
     if not config["networks"]["inside"].get("internal"):
         yield "inside: has a way out"
-    for network in ("edge", "watch"):
+    for network in ("edge", "watch", "offsite"):
         options = config["networks"][network].get("driver_opts") or {}
         if options.get("com.docker.network.bridge.enable_ip_masquerade") != "false":
             yield f"{network}: has a way out"
@@ -101,7 +102,9 @@ def reach(name: str, service: Service) -> Iterator[str]:
     networks = set(service.get("networks") or {})
     if name in ONLY_INSIDE and networks != {"inside"}:
         yield "is not on the inner network alone"
-    if networks - {"inside", "edge", "watch", "out"} or ("out" in networks and name not in MAY_GO_OUT):
+    if networks - {"inside", "edge", "watch", *ALONE_ON, "out"} or ("out" in networks and name not in MAY_GO_OUT):
+        yield "is on a network that it should not be on"
+    if any(network in networks and name != alone for network, alone in ALONE_ON.items()):
         yield "is on a network that it should not be on"
     if service.get("network_mode", "none") != "none":
         yield "has a network of its own choice"

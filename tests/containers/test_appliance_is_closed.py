@@ -8,7 +8,7 @@ import pytest
 from tests.containers.appliance import API_IMAGE, PROJECT, RUNNING, Appliance, docker, first_process
 from tests.containers.outside import a_host_outside, connecting
 
-USERS = {"api": 10001, "vllm": 10001, "gpu-exporter": 10001, "prometheus": 65534}
+USERS = {"api": 10001, "vllm": 10001, "gpu-exporter": 10001, "backup": 10001, "prometheus": 65534}
 
 
 @pytest.mark.parametrize("service", RUNNING)
@@ -41,7 +41,7 @@ def test_no_container_reaches_a_host_outside_though_an_ordinary_one_would(applia
         program = connecting(host, port)
         words = ("run", "--rm", "--network", f"{PROJECT}_out", "--entrypoint", "python", API_IMAGE, "-c")
         assert "connected" in docker(*words, program)
-        for service in ("vllm", "gpu-exporter", "api"):
+        for service in ("vllm", "gpu-exporter", "api", "backup"):
             tried = appliance.inside(service, program)
             assert tried.stdout == ""
             assert re.search(r"unreachable|timed out", tried.stderr)
@@ -82,6 +82,7 @@ def test_secrets_are_for_their_owner_on_the_host_and_only_for_those_who_need_the
         "vllm": {"model_api_key"},
         "prometheus": set(),
         "gpu-exporter": set(),
+        "backup": set(),
     }
 
 
@@ -93,6 +94,11 @@ def mounted(appliance: Appliance, service: str) -> set[str]:
 def test_the_model_server_asks_for_its_key(appliance: Appliance) -> None:
     code = "import urllib.request as u; u.urlopen('http://model:8000/v1/models', timeout=5)"
     assert "401" in appliance.inside("api", code).stderr
+
+
+def test_the_state_cannot_be_written_by_what_backs_it_up(appliance: Appliance) -> None:
+    tried = appliance.inside("backup", "open('/data/written', 'w')")
+    assert "Read-only file system" in tried.stderr
 
 
 def test_the_model_cannot_be_written_by_the_model_server(appliance: Appliance) -> None:

@@ -50,7 +50,7 @@ def test_prometheus_reaches_what_it_measures(appliance: Appliance) -> None:
             targets = json.load(answer)["data"]["activeTargets"]
         return {target["labels"]["job"] for target in targets if target["health"] == "up"}
 
-    appliance.wait("scraped", lambda: {"prometheus", "vllm", "gpu-exporter"} <= up(), within_s=40)
+    appliance.wait("scraped", lambda: up() == {"prometheus", "api", "vllm", "gpu-exporter", "backup"}, within_s=40)
 
 
 def test_status_and_logs_tell_of_each_service(appliance: Appliance) -> None:

@@ -87,7 +87,7 @@ def test_the_policy_notices_each_hardening_line_that_is_taken_away(config: Any) 
     assert tried > 150
 
 
-@pytest.mark.parametrize("network", ["inside", "edge", "watch"])
+@pytest.mark.parametrize("network", ["inside", "edge", "watch", "offsite"])
 def test_the_policy_notices_a_network_with_a_way_out(config: Any, network: str) -> None:
     changed = copy.deepcopy(config)
     changed["networks"][network].pop("internal", None)

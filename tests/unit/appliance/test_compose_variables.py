@@ -8,14 +8,24 @@ import yaml
 
 from app import __version__
 from app.settings import variables
+from ops.backup.settings import BackupSettings
 from ops.vllm.start import CHAT_TEMPLATE, EXTRA, MODEL, PARSER, SETTINGS
 from tests.fixtures.processes import ROOT
 
 COMPOSE = (ROOT / "compose.yaml").read_text(encoding="utf-8")
 SERVICES: dict[str, Any] = yaml.safe_load(COMPOSE)["services"]
 API_SETTINGS = {one.var.name for one in variables()}
+BACKUP_SETTINGS = {one.var.name for one in variables(BackupSettings)}  # docs/settings.md explains them
 # Decided by the image and by compose.yaml itself, or not for a container: see docs/install.md.
-NOT_PASSED_ON = {"API_HOST", "API_PORT", "DATABASE_URL", "KEY_JOURNAL_FILE", "MODELS_FILE", "SHUTDOWN_GRACE_S"}
+NOT_PASSED_ON = {
+    "API_HOST",
+    "API_PORT",
+    "DATABASE_URL",
+    "KEY_JOURNAL_FILE",
+    "MODELS_FILE",
+    "READ_ONLY",
+    "SHUTDOWN_GRACE_S",
+}
 SECRETS = {one.var.name for one in variables() if one.var.secret}
 OF_COMPOSE = {"COMPOSE_PROFILES": "gpu"}
 
@@ -26,7 +36,8 @@ def taken() -> dict[str, str]:
     passed = {name for service in SERVICES.values() for name, value in environment(service).items() if value is None}
     found = dict.fromkeys(passed, "") | interpolated
     engine = {one.name: one.default for one in (*SETTINGS, MODEL, PARSER, CHAT_TEMPLATE, EXTRA)}
-    return OF_COMPOSE | {name: engine.get(name, value) for name, value in found.items() if name not in API_SETTINGS}
+    ours = found.keys() - API_SETTINGS - BACKUP_SETTINGS
+    return OF_COMPOSE | {name: engine.get(name, found[name]) for name in ours}
 
 
 def environment(service: dict[str, Any]) -> dict[str, Any]:
