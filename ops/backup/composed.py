@@ -4,11 +4,12 @@ vLLM is left alone: to load its model again would take minutes.
 """
 
 import os
+import subprocess
 from pathlib import Path
 
 import msgspec
 
-from ops.appliance.docker import DockerFailed, asked, compose_config, told
+from ops.appliance.docker import DONE_WITHIN_S, ROOT, DockerFailed, asked, compose_config, told
 from ops.appliance.waiting import address, wait_until_ready
 from ops.backup.failures import BackupFailed
 from ops.backup.restoring import Progress
@@ -44,6 +45,20 @@ def asked_of_keeper(*words: str) -> str:
         return asked(*KEEPER, *_identity(), "state-keeper", "-m", "ops", *words)
     except DockerFailed as failure:
         raise BackupFailed("other", str(failure)) from None
+
+
+def poured(target: Path, *words: str) -> None:
+    """Run a verb there and put what it prints into a file here. Raises BackupFailed; then there is no file."""
+    command = ["docker", *KEEPER, *_identity(), "state-keeper", "-m", "ops", *words]
+    try:
+        with target.open("xb") as file:
+            target.chmod(0o600)
+            done = subprocess.run(command, cwd=ROOT, stdout=file, timeout=DONE_WITHIN_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as failure:
+        raise BackupFailed("other", f"docker: {type(failure).__name__}") from None
+    if done.returncode:
+        target.unlink()
+        raise BackupFailed("other", "the snapshot could not be read; the lines above say why")
 
 
 def _identity() -> tuple[str, ...]:

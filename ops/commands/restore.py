@@ -1,6 +1,8 @@
 """`python -m ops restore`."""
 
+import shutil
 import sys
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 import click
 import msgspec
 
-from ops.backup.composed import ComposedFiles, ComposedServer, in_keeper
+from ops.backup.composed import ComposedFiles, ComposedServer, in_keeper, poured
 from ops.backup.failures import BackupFailed
 from ops.backup.fetch import fetch, prove
 from ops.backup.opening import Parts
@@ -20,7 +22,7 @@ from ops.commands.backups import is_composed, megabytes, parts_or_exit, span
 from ops.commands.settings import fail, settings_or_exit
 from ops.remote import address_of
 
-PHASES = ("progress", "stage", "swap", "undo", "finish")
+PHASES = ("progress", "stage", "swap", "undo", "finish", "pour")
 FILE = "sovereign_assistant.db"
 
 
@@ -48,7 +50,7 @@ def restore(wanted: str | None, at: int | None, phase: str | None, **options: An
     try:
         if phase is not None:
             part(phase, wanted, at)
-        elif is_composed() and options["to"] is None:
+        elif is_composed():
             restore_composed(wanted, at, options)
         else:
             restore_here(parts_or_exit(), wanted, at, options)
@@ -110,11 +112,22 @@ def server_of(options: dict[str, Any]) -> Server:
 
 def put_beside(found: Chosen, target: Path) -> None:
     """Restore into a folder, for looking. Raises BackupFailed."""
+    fetch(found.archive, found.manifest, free_target(target.parent))
+    prove(target, found.manifest)
+    tell_where(target)
+
+
+def free_target(folder: Path) -> Path:
+    """Make a folder for a copy of the state; return where the copy goes. Raises BackupFailed."""
+    target = folder / FILE
     if target.exists():
         raise BackupFailed("other", f"{target} is there already: name another folder")
-    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fetch(found.archive, found.manifest, target)
-    prove(target, found.manifest)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return target
+
+
+def tell_where(target: Path) -> None:
+    """Say what to do with a copy of the state."""
     click.echo(f"{target} is there; docs/recover.md says how to look into it and take a thread out of it", err=True)
 
 
@@ -148,9 +161,25 @@ def show(plan: Plan, *, as_json: bool) -> None:
     click.echo(f"holds     {plan.rows.get('threads', 0)} threads, {plan.rows.get('messages', 0)} messages")
 
 
+def pour(parts: Parts, found: Chosen) -> None:
+    """Write the database of a snapshot to standard output, once it is proven. Raises BackupFailed."""
+    parts.scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(prefix="pour-", dir=parts.scratch) as folder:
+        target = Path(folder) / FILE
+        fetch(found.archive, found.manifest, target)
+        prove(target, found.manifest)
+        with target.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+
+
 def restore_composed(wanted: str | None, at: int | None, options: dict[str, Any]) -> None:
     """Restore the composed appliance: the state is in volumes, and only the API is stopped. Raises BackupFailed."""
     which = [*([wanted] if wanted else []), *(["--at", str(at)] if at is not None else [])]
+    if options["to"] is not None and not options["dry_run"]:
+        target = free_target(options["to"])
+        poured(target, "restore", *which, "--phase", "pour")
+        tell_where(target)
+        return
     files = ComposedFiles()
     begun = files.progress()
     if begun is None:
@@ -178,6 +207,9 @@ def part(phase: str, wanted: str | None, at: int | None) -> None:
             with parts.notes.locked(shared=True):
                 found = choose(parts, wanted, at)
                 files.stage(found.archive, found.manifest, found.newest)
+        case "pour":
+            with parts.notes.locked(shared=True):
+                pour(parts, choose(parts, wanted, at))
         case "swap":
             files.swap()
         case "undo":

@@ -100,3 +100,25 @@ def test_a_conversation_goes_on_after_it_was_deleted_and_its_state_restored(
 
 def test_a_span_of_time_is_read_as_people_write_it() -> None:
     assert [Span().convert(text, None, None) for text in ("60", "60s", "1m", "1h", 5)] == [60, 60, 60, 3600, 5]
+
+
+def test_a_thread_that_was_deleted_by_mistake_is_brought_back_while_the_service_runs(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    with api_process(tmp_path / "api.log", env) as (url, _):
+        client = OpenAI(base_url=url, api_key=API_KEY)
+        thread = client.beta.threads.create(messages=[{"role": "user", "content": "What moves the price of gold?"}])
+        assert ops("backup", env=env).returncode == 0
+        client.beta.threads.delete(thread.id)
+        kept = client.beta.threads.create(messages=[{"role": "user", "content": "Said since then"}])
+        assert ops("restore", "--to", str(tmp_path / "look"), env=env).returncode == 0
+        copy = env | {"DATABASE_URL": f"sqlite:///{tmp_path}/look/sovereign_assistant.db", "READ_ONLY": "true"}
+        lines = str(tmp_path / "thread.jsonl")
+        with api_process(tmp_path / "copy.log", copy) as (copy_url, _):
+            address = copy_url.removesuffix("/v1")
+            taken_out = ops("export", "--thread", thread.id, "--url", address, "--output", lines, env=env)
+            assert taken_out.returncode == 0, taken_out.stderr
+        brought = ops("import", lines, "--url", url.removesuffix("/v1"), env=env)
+        assert brought.returncode == 0, brought.stderr
+        for one in (thread, kept):
+            assert len(client.beta.threads.messages.list(one.id).data) == 1
