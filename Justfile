@@ -105,6 +105,11 @@ test-schema *args: setup
 test-faults *args: setup
     {{ python }} -m pytest tests/faults {{ args }}
 
+# Rules, alerts and dashboards under a real Prometheus (Debian's `prometheus` and `libfaketime`), in ten troubles
+[group('test')]
+test-observability *args: setup
+    {{ python }} -m pytest tests/observability {{ args }}
+
 # What it costs, next to the bare model server in the same run
 [group('test')]
 bench *args: setup
@@ -116,6 +121,8 @@ lint: setup
     .venv/bin/ruff format --check .
     .venv/bin/ruff check .
     .venv/bin/lint-imports --no-cache
+    promtool check config prometheus/prometheus.yml
+    {{ python }} -m app.telemetry.metrics | promtool check metrics
     .venv/bin/hadolint Dockerfile Dockerfile.vllm tests/containers/standin_base/Dockerfile
     .venv/bin/shellcheck .ci/run tests/containers/engine/*
     .venv/bin/yamllint --strict compose.yaml tests/containers prometheus grafana
@@ -127,6 +134,17 @@ fix: setup
     .venv/bin/ruff check --fix .
     .venv/bin/ruff format .
     just --fmt --unstable
+
+# Write the dashboards that Grafana reads from their code
+[group('develop')]
+dashboards: setup
+    {{ python }} -m grafana.boards
+
+# Draw the dashboards from a running stack into data/dashboards, for those who have no Grafana
+[group('develop')]
+dashboards-preview: setup
+    {{ python }} -m tests.e2e.prepare matplotlib
+    {{ python }} -m tests.observability.preview
 
 # Strict types
 [group('develop')]

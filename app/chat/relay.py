@@ -3,6 +3,7 @@ the model's name, and a usage that is read for limits and withheld from a client
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
@@ -23,6 +24,7 @@ from app.inference.failures import UNREADABLE, ModelBroke, ModelFailure, PromptT
 from app.inference.tokens import CHARACTERS_PER_TOKEN
 from app.kit.wire import Foreign
 from app.limits.limiter import Reservation
+from app.telemetry import genai, metrics, tracing
 from app.web.asgi import Receive, Scope, Send
 from app.web.errors import envelope
 
@@ -124,6 +126,7 @@ class Relay:
         self._refused = False
         self._stopping = False
         self._over = False
+        self._began = time.perf_counter()
         self._task: asyncio.Task[Any] | None = None
 
     def cut(self) -> None:
@@ -190,6 +193,7 @@ class Relay:
                     await self._whole(route, answer, send)
                 return True
             body = await answer.read()
+        metrics.UPSTREAM_FAILURES.labels(route.upstream, failure_of_answer(answer.status, body).kind).inc()
         if not await self._shrunk(answer.status, body):
             raise error_of_answer(answer.status, body)
         return False
@@ -252,6 +256,7 @@ class Relay:
     async def _pass_on(self, answer: Forwarded, passing: Passing, send: Send) -> bytes:
         """Pass a stream on as it comes; return what is left at its end. What is kept holds back the end until it is."""
         held = b""
+        pieces = metrics.Pieces("chat", self._began)
         async for data in answer.pieces():
             out = passing.feed(data)
             if self._remembering is not None:
@@ -262,6 +267,7 @@ class Relay:
                     out, held = out[:end], out[end:]
             if out:
                 await send({"type": "http.response.body", "body": out, "more_body": True})
+                pieces.told()
         if self._remembering is not None:
             if passing.failed:
                 await self._broke()
@@ -272,7 +278,11 @@ class Relay:
     def _settle(self) -> None:
         """Charge what was used; an answer that was cut short is charged by what was sent for it and what came."""
         if self._used is not None:
-            self._reservation.settle(self._used.prompt_tokens, self._used.completion_tokens or 0, runs=0)
+            prompt, completion = self._used.prompt_tokens, self._used.completion_tokens or 0
+            self._reservation.settle(prompt, completion, runs=0)
+            model = metrics.MODELS.label(self._request.model)
+            metrics.count_tokens(model, self._reservation.project_id, prompt, completion)
+            tracing.note(genai.used(model, prompt, completion))
         elif self._refused:
             self._reservation.release()
         else:

@@ -110,7 +110,9 @@ TURN_SECONDS = _histogram(
     REQUEST_BUCKETS,
     surface=SURFACES[:2],
 )
-QUEUE_SECONDS = _histogram("turn_queue_wait_seconds", "From a turn's acceptance to its slot.", WAIT_BUCKETS)
+QUEUE_SECONDS = _histogram(
+    "turn_queue_wait_seconds", "From a turn's acceptance, or its return to the queue, to its start.", WAIT_BUCKETS
+)
 FIRST_TOKEN = _histogram(
     "first_token_seconds",
     "From a turn's acceptance, or a relayed request, to the first piece of the answer that its client is told.",
@@ -219,10 +221,11 @@ class Pieces:
 
     __slots__ = ("_between", "_first", "_last")
 
-    def __init__(self, surface: str) -> None:
+    def __init__(self, surface: str, began: float | None = None) -> None:
+        """`began` is when the answer was asked for, by the performance counter; by default now."""
         self._first: Histogram | None = FIRST_TOKEN.labels(surface)
         self._between: Histogram = BETWEEN_TOKENS.labels(surface)
-        self._last = time.perf_counter()
+        self._last = time.perf_counter() if began is None else began
 
     def told(self) -> None:
         """Note that a piece is told now."""
@@ -238,3 +241,7 @@ class Pieces:
 def exposition() -> bytes:
     """Return everything in Prometheus' text format."""
     return generate_latest(REGISTRY)
+
+
+if __name__ == "__main__":
+    print(exposition().decode(), end="")  # noqa: T201 - what `promtool check metrics` reads

@@ -68,8 +68,10 @@ AUTOGEN = Package("autogen-ext", "0.7.5", "autogen.txt")
 RESPONSES = Package("openai-agents", "0.24.0", "responses.txt")
 """With the other frameworks that speak Responses."""
 SCHEMATHESIS = Package("schemathesis", "4.32.5", "schemathesis.txt")
+DRAWING = Package("matplotlib", "3.11.2", "drawing.txt")
+"""Draws the dashboards for those who have no Grafana."""
 MOTO = Package("moto", "5.2.5", "moto.txt")
-PACKAGES = (OLDER_SDK, SECOND_SDK, LANGCHAIN, SEMANTIC_KERNEL, AUTOGEN, RESPONSES, SCHEMATHESIS, MOTO)
+PACKAGES = (OLDER_SDK, SECOND_SDK, LANGCHAIN, SEMANTIC_KERNEL, AUTOGEN, RESPONSES, SCHEMATHESIS, DRAWING, MOTO)
 
 
 def say(text: str) -> None:

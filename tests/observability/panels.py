@@ -21,9 +21,14 @@ def asked() -> Iterator[Asked]:
         for panel in json.loads(path.read_text())["panels"]:
             unit = panel["fieldConfig"]["defaults"]["unit"]
             for target in panel["targets"]:
-                filled = target["expr"].replace("$__rate_interval", "3m").replace("$project", ".*")
-                assert "$" not in filled
-                yield Asked(f"{path.stem}: {panel['title']} {target['refId']}", unit, filled)
+                yield Asked(f"{path.stem}: {panel['title']} {target['refId']}", unit, filled(target["expr"]))
+
+
+def filled(expression: str) -> str:
+    """Return an expression with its variables filled in."""
+    done = expression.replace("$__rate_interval", "3m").replace("$project", ".*")
+    assert "$" not in done
+    return done
 
 
 ASKED = list(asked())
