@@ -1,6 +1,7 @@
 """What is kept when the appliance is taken down, when its processes are killed, and when the machine starts again."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -15,6 +16,7 @@ READY_WITHIN_S = 60.0
 ENGINE_WITHIN_S = 60.0
 ALIVE_WITHIN_S = 10.0
 TRIES = 3
+UNIT = ("after stop", "after down")
 ENGINE_PID = Path("/var/run/docker.pid")
 
 
@@ -110,6 +112,23 @@ def alive_after(appliance: Appliance) -> float:
     appliance.compose("up", "--detach", "--no-build", "--no-deps", "api")
     appliance.wait("alive", lambda: state_of(f"http://127.0.0.1:{appliance.port}").database == "ok", READY_WITHIN_S)
     return time.monotonic() - began
+
+
+@pytest.mark.parametrize("line", UNIT)
+def test_the_systemd_unit_is_a_pair_of_commands_that_work(appliance: Appliance, line: str) -> None:
+    unit = (appliance.folder / "ops/systemd/sovereign-assistant.service").read_text()
+    thread_id = conversation(appliance)
+    (stop,) = re.findall(r"^ExecStop=/usr/bin/(.+)$", unit, re.MULTILINE)
+    (start,) = re.findall(r"^ExecStart=/usr/bin/(.+)$", unit, re.MULTILINE)
+    if line == "after down":
+        appliance.ops("down")
+    else:
+        assert appliance.run(*stop.split()).returncode == 0
+        assert not appliance.inspect("api")["State"]["Running"]
+    started = appliance.run(*start.split())
+    assert started.returncode == 0, started.stderr
+    wait_until_ready(appliance)
+    assert len(remembered(appliance, thread_id)) == 2
 
 
 @pytest.mark.skipif(
