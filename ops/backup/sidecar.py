@@ -60,6 +60,7 @@ class Sidecar:
     def run(self) -> None:
         """Work until stopped."""
         self._clear()
+        self.remember()
         threads = [threading.Thread(target=copy.run, args=(self._every_s,), name="copy") for copy in self._copies]
         for thread in threads:
             thread.start()
@@ -76,6 +77,15 @@ class Sidecar:
         with self.parts.notes.locked():
             shutil.rmtree(self.parts.scratch, ignore_errors=True)
             Folder(self.parts.settings.path).sweep()
+
+    def remember(self) -> None:
+        """Tell what an earlier sidecar found: a start is no reason for an alert."""
+        record = self.parts.notes.read()
+        self.metrics.damaged.set(len(record.damaged))
+        last = max(record.drills.values(), key=lambda made: made.at, default=None)
+        if last is not None:
+            self.metrics.last_drill.set(last.at)
+            self.metrics.drill_ok.set(int(last.ok))
 
     def tick(self, drills: ThreadPoolExecutor) -> None:
         """Do what is due now."""
