@@ -18,6 +18,7 @@ from bench.relay import relay
 from bench.responses import responses
 from bench.scenarios import chunk_cost, first_token, runs_per_second
 from bench.table import Row, lines
+from bench.telemetry import telemetry
 
 SCENARIOS: dict[str, Callable[[float], Coroutine[Any, Any, list[Row]]]] = {
     "first-token": first_token,
@@ -27,11 +28,12 @@ SCENARIOS: dict[str, Callable[[float], Coroutine[Any, Any, list[Row]]]] = {
     "admission": admission,
     "relay": relay,
     "responses": responses,
+    "telemetry": telemetry,
     "vllm": real_model,
     "growth": partial(growth, threads=100_000),
     "growth-large": partial(growth, threads=1_000_000),
 }
-DEFAULT = ("first-token", "runs", "chunks", "starts", "admission", "relay", "responses", "vllm", "growth")
+DEFAULT = ("first-token", "runs", "chunks", "starts", "admission", "relay", "responses", "telemetry", "vllm", "growth")
 
 
 @click.command()

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from app.engine.events import (
     CallsFinished,
@@ -33,6 +33,9 @@ OUTCOMES: dict[type[TurnEvent], str] = {
 }
 
 
+_PIECES = frozenset(get_args(Deltas))  # a look-up costs a third of what isinstance of a union does
+
+
 class Watch:
     """Sees the events of one turn as they happen. Knows nothing of their texts."""
 
@@ -49,7 +52,7 @@ class Watch:
     def saw(self, told: Sequence[Stamped]) -> None:
         """Take in what happened together, now that it is told."""
         last = told[-1].event
-        if isinstance(last, Deltas):
+        if type(last) in _PIECES:
             self._pieces.told()
             return
         for stamped in told:
