@@ -83,7 +83,7 @@ class ResponseService:
         self._journal = journal
         self._acceptance = Acceptance(database, executor)
         self._server = server
-        self._default_model = catalog.default_model
+        self._catalog = catalog
         self._conversation = conversation
         self._counter = InputCounter(catalog, conversation, context_messages)
         self._expires_after_s = expires_after_s
@@ -115,7 +115,7 @@ class ResponseService:
         require_input(body)
         conversation, previous_response_id = context_of(body)
         items = compiled(body.input or [], "input")
-        model = body.model or await self._default_model()
+        model = body.model or await self._catalog.default_model()
         require_model(caller, model)
         asked = asked_of(body)
         return NewResponse(
@@ -126,6 +126,12 @@ class ResponseService:
             previous_response_id=previous_response_id,
             background=bool(body.background),
         )
+
+    async def _answerable(self, caller: Caller, body: CreateResponse) -> NewResponse:
+        """Return what is asked at once, without a response that could fail. Raises NotFound for an unknown model."""
+        new = await self._new(caller, body)
+        self._catalog.route(new.run["model"])
+        return new
 
     async def _estimate(self, caller: Caller, allowance: Allowance, new: NewResponse, body: CreateResponse) -> int:
         """Return roughly what a response will use, prompt and answer; nothing where no limit asks."""
@@ -154,14 +160,14 @@ class ResponseService:
 
     async def count_input(self, caller: Caller, body: CountInput) -> InputTokens:
         """Return how many tokens an input takes with all that goes with it. Raises what `create` raises."""
-        new = await self._new(caller, counted_request(body))
+        new = await self._answerable(caller, counted_request(body))
         made = await unkept(self._database, caller, new, self._clock.now())
         return InputTokens(input_tokens=await self._counter.count(made.spec))
 
     async def start_compaction(self, caller: Caller, allowance: Allowance, body: CompactInput) -> StartedCompaction:
         """Have a context summed up. Raises what `create` raises."""
         request = request_of(body)
-        new = await self._new(caller, request)
+        new = await self._answerable(caller, request)
         estimate = await self._estimate(caller, allowance, new, request)
         made = await unkept(self._database, caller, new, self._clock.now(), [QUESTION])
         spec = made.spec

@@ -150,6 +150,13 @@ async def test_a_summary_that_fails_is_an_error(scripted: Scripted) -> None:
     assert answer.json()["error"]["code"] == "previous_response_not_found"
 
 
+@pytest.mark.parametrize("path", ["input_tokens", "compact"])
+async def test_what_is_asked_at_once_needs_a_model_that_is_served(rooms: Any, path: str) -> None:
+    answer = await rooms.post(f"{PATH}/{path}", json={"input": "x", "model": "nobodys"})
+    text = "The model `nobodys` does not exist or you do not have access to it."
+    assert_refused(answer, text, status=404, code="model_not_found")
+
+
 async def test_a_run_and_what_is_not_stored_share_a_conversation(rooms: Any) -> None:
     thread, assistant = await new_thread(rooms, "say exactly: one"), await new_assistant(rooms)
     await completed_run(rooms, thread, assistant)

@@ -42,9 +42,10 @@ def main(options: list[str]) -> int:
 
 
 def _attack(folder: Path, packages: Path, options: list[str]) -> int:
-    env = {"API_KEY": API_KEY, "DATABASE_URL": f"sqlite:///{folder}/sovereign_assistant.db"}
+    # Enough at once beside the responses that go on until they are cancelled.
+    env = {"API_KEY": API_KEY, "RUN_CONCURRENCY": "32", "DATABASE_URL": f"sqlite:///{folder}/sovereign_assistant.db"}
     with (
-        stand_in(folder / "model.log", "--model", MODEL, "--token-ms", "20") as model_url,
+        stand_in(folder / "model.log", "--model", MODEL, "--token-ms", "5") as model_url,
         api_process(folder / "api.log", env | {"MODEL_URL": model_url}) as (url, _),
     ):
         second = make_caller(url, API_KEY)

@@ -1,7 +1,8 @@
 """What schemathesis finds on a server that has been in use: a second tenant, and conversations.
 
 No generated id names an object. A family is an assistant, a thread with a message, and a run with its step that has
-ended, or that waits for the output of a tool call; and a stored chat completion. The thread is a conversation, too, and
+ended, or that waits for the output of a tool call; a stored chat completion; and a
+response, which goes on where it is to be cancelled. The thread is a conversation, too, and
 the message an item of it.
 """
 
@@ -18,9 +19,11 @@ WAITING = "requires_action"
 USES = {
     **{"cancelRun": WAITING, "submitToolOuputsToRun": WAITING},
     **{"deleteMessage": "completed", "deleteConversationItem": "completed"},
-    **{"deleteChatCompletion": "completed", "others": "completed"},
+    **{"deleteChatCompletion": "completed", "deleteResponse": "completed", "others": "completed"},
+    "cancelResponse": "completed",  # the last: what goes on until it is cancelled makes the model server slow
 }
-EACH = 16
+LONG = "cancelResponse"
+EACH, SLOW = 16, 4
 WITHIN_S = 30.0
 TOOL = {"type": "function", "function": {"name": "get_price", "parameters": {"type": "object", "properties": {}}}}
 
@@ -52,10 +55,13 @@ def make_families(url: str, key: str) -> dict[str, list[Family]]:
 async def _make(url: str, key: str) -> dict[str, list[Family]]:
     headers = {"Authorization": f"Bearer {key}"}
     async with httpx2.AsyncClient(base_url=url.removesuffix("/v1"), headers=headers, timeout=WITHIN_S) as api:
-        return {use: [await _family(api, status) for _ in range(EACH)] for use, status in USES.items()}
+        return {
+            use: await asyncio.gather(*(_family(api, use, status) for _ in range(SLOW if use == LONG else EACH)))
+            for use, status in USES.items()
+        }
 
 
-async def _family(api: Any, status: str) -> Family:
+async def _family(api: Any, use: str, status: str) -> Family:
     assistant = await new_assistant(api, tools=[TOOL] if status == WAITING else [])
     thread = await new_thread(api, "What is the price of ACME?")
     run = await became(api, await new_run(api, thread, assistant), status)
@@ -65,6 +71,8 @@ async def _family(api: Any, status: str) -> Family:
     ids |= {"conversation_id": f"conv{thread.removeprefix('thread')}", "item_id": message}
     kept = {"model": MODEL, "store": True, "messages": [{"role": "user", "content": "What is the price of ACME?"}]}
     ids["completion_id"] = (await post(api, "/v1/chat/completions", kept))["id"]
+    asked = {"input": "repeat 100000 words", "background": True} if use == LONG else {"input": "x"}
+    ids["response_id"] = ids["previous_response_id"] = (await post(api, "/v1/responses", asked))["id"]
     action = run["required_action"]
     calls = action["submit_tool_outputs"]["tool_calls"] if action else []
     return ids | {"calls": [call["id"] for call in calls]}
