@@ -1,10 +1,11 @@
 """Runs the API under uvicorn: one process, one event loop, a stop that keeps its word."""
 
 import asyncio
+import logging
 import math
 import socket
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from types import FrameType
 from typing import Any, cast
@@ -21,6 +22,8 @@ from app.telemetry.listening import listening
 from app.telemetry.sampling import tell_build
 from app.telemetry.tracing import start_tracing, stop_tracing
 from app.web.connection import Bounds, Connection
+
+log = logging.getLogger(__name__)
 
 BACKLOG = 2048
 LAST_EVENTS_S = 3
@@ -64,13 +67,30 @@ def serve(settings: Settings, *, on_started: Callable[[], None] = lambda: None) 
     """
     asyncio.run(_prepare(settings))
     parts = Parts()
+    server = Server(_config(settings, parts), parts, on_started, grace_s=settings.shutdown_grace_s)
+    with ExitStack() as watched:
+        try:
+            watched.enter_context(listening(settings.metrics_host, settings.metrics_port))
+        except OSError as failure:
+            log.error("cannot tell metrics on METRICS_PORT: %s", failure.strerror)
+            return False
+        tell_build(__version__)
+        if settings.otel_exporter_otlp_endpoint is not None:
+            start_tracing(settings.otel_exporter_otlp_endpoint, __version__)
+            watched.callback(stop_tracing)
+        with suppress(SystemExit):  # uvicorn's way out when the port is taken; it has logged why
+            server.run()
+    return server.started
+
+
+def _config(settings: Settings, parts: Parts) -> uvicorn.Config:
     bounds = Bounds(
         head_bytes=settings.head_limit_bytes,
         body_bytes=settings.body_limit_bytes,
         timeout_s=settings.client_timeout_s,
         connections=settings.connection_limit,
     )
-    config = uvicorn.Config(
+    return uvicorn.Config(
         wrap(create_framework_app(settings, parts), settings),
         host=settings.api_host,
         port=settings.api_port,
@@ -86,17 +106,6 @@ def serve(settings: Settings, *, on_started: Callable[[], None] = lambda: None) 
         timeout_keep_alive=cast(Any, settings.keep_alive_s),  # uvicorn says int and takes any number of seconds
         timeout_graceful_shutdown=math.ceil(settings.shutdown_grace_s + LAST_EVENTS_S),
     )
-    server = Server(config, parts, on_started, grace_s=settings.shutdown_grace_s)
-    tell_build(__version__)
-    if settings.otel_exporter_otlp_endpoint is not None:
-        start_tracing(settings.otel_exporter_otlp_endpoint, __version__)
-    with (
-        listening(settings.metrics_host, settings.metrics_port),
-        suppress(SystemExit),  # uvicorn's way out when the port is taken; it has logged why
-    ):
-        server.run()
-    stop_tracing()
-    return server.started
 
 
 async def _prepare(settings: Settings) -> None:

@@ -13,7 +13,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from app.telemetry.tracing import Attributes, Kind
 
 SERVICE = "sovereign-assistant-api"
-EXPORT_TIMEOUT_S = 5
+EXPORT_TIMEOUT_S = 2
+"""A stop waits so long, and some seconds more, for a collector that does not answer."""
 
 
 class Spans:
