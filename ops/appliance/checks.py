@@ -14,7 +14,8 @@ from ops.appliance.docker import asked, containers
 OLDEST_ENGINE = (20, 10)
 OLDEST_COMPOSE = (2, 26)
 FREE_BYTES = 10 * 1024**3
-GIVEN_ONLY_BY_FILE = ("API_KEY", "KEY_PEPPER", "MODEL_API_KEY", "DATABASE_URL")
+GIVEN_ONLY_BY_FILE = ("API_KEY", "KEY_PEPPER", "MODEL_API_KEY")
+OWN_MACHINE = re.compile(r"//(localhost|127\.|\[::1\])")
 
 
 class Check(NamedTuple):
@@ -142,6 +143,9 @@ def model_check(config: Mapping[str, Any]) -> Check:
     """Find what the API will ask."""
     inside = {"vllm", "llama"} & set(config["services"])
     url = str(config["services"]["api"]["environment"].get("MODEL_URL") or "")
+    if OWN_MACHINE.search(url):
+        words = f"{url} is the API's own container: for one on this machine say http://host.docker.internal:PORT/v1"
+        return Check("model server", "none", (words,))
     if inside or "//model:" not in url:
         return Check("model server", ", ".join(sorted(inside)) or url)
     words = "none: COMPOSE_PROFILES=gpu (vLLM) or cpu (llama.cpp) in .env, or MODEL_URL of a server of your own"

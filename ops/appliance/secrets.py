@@ -24,7 +24,11 @@ def missing(files: Mapping[str, Path]) -> dict[str, Path]:
 
 def problems(files: Mapping[str, Path]) -> list[str]:
     """Say what is wrong with secrets that are there, and which of the missing cannot be made."""
-    found = []
+    found = [
+        f"{folder}: others can look into it: chmod 700"
+        for folder in sorted({path.parent for path in files.values()})
+        if folder.is_dir() and folder.stat().st_mode & 0o077
+    ]
     for name, path in files.items():
         if path.is_file():
             if not os.access(path, os.R_OK) or not path.stat().st_mode & 0o004:

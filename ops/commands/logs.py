@@ -12,8 +12,9 @@ from ops.commands.settings import fail
 @click.option("--tail", default="100", show_default=True, help="Lines of each service; `all` for all.")
 def logs(services: tuple[str, ...], follow: bool, tail: str) -> None:
     """Show what the appliance's services logged: all of them, or those named."""
+    words = ("compose", "--profile", "*", "logs", "--tail", tail, *(("--follow",) if follow else ()), *services)
     try:
-        told("compose", "--profile", "*", "logs", "--tail", tail, *(("--follow",) if follow else ()), *services)
+        told(*words, within_s=None)  # whoever follows says when it is enough
     except DockerFailed as failure:
         fail(str(failure))
     except KeyboardInterrupt:

@@ -57,6 +57,12 @@ def test_without_any_model_server_nothing_starts() -> None:
     assert not model_check(elsewhere).problems
 
 
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
+def test_a_model_server_on_loopback_would_be_the_container_itself(host: str) -> None:
+    api = {"environment": {"MODEL_URL": f"http://{host}:8000/v1"}}
+    assert "host.docker.internal" in model_check({"services": {"api": api}}).problems[0]
+
+
 def test_a_secret_in_the_environment_is_refused_and_not_repeated() -> None:
     check = environment_check({"API_KEY": "sk-plain", "PATH": "/bin"})
     assert check.problems
@@ -85,6 +91,13 @@ def test_missing_secrets_are_made_once_for_their_owner_and_for_containers(tmp_pa
     assert min(map(len, texts)) >= 24
     with pytest.raises(FileExistsError):
         secrets.make("api_key", files["api_key"])
+
+
+def test_a_folder_that_others_can_look_into_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    folder.mkdir(mode=0o755)
+    folder.chmod(0o755)
+    assert secrets.problems({"api_key": folder / "api_key"}) == [f"{folder}: others can look into it: chmod 700"]
 
 
 def test_what_is_wrong_with_a_secret_is_said_without_it(tmp_path: Path) -> None:
