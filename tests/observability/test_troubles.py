@@ -129,7 +129,7 @@ TROUBLES: dict[str, tuple[Trouble, set[str], str]] = {
     "backup stopped": (backup_stopped, {"TargetDown"}, "Does everything answer?"),
     "key misuse": (key_misused, {"AuthFailureBurst"}, "Are keys being tried?"),
     "clock jump": (clock_jumps, {"ClockJumped"}, "Did the clock jump?"),
-    "client that never reads": (client_never_reads, {"ClientsNotReading"}, "Were turns taken up after a restart?"),
+    "client that never reads": (client_never_reads, {"ClientsNotReading"}, "Do clients not read?"),
     "database locked": (database_locked, {"DatabaseBusy", "StorageFailing"}, "Does somebody else hold the database?"),
 }
 

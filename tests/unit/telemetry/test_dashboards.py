@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+import yaml
 
 from grafana.boards.__main__ import BOARDS, FOLDER, written
 from grafana.boards.panels import Panel
@@ -35,6 +36,15 @@ def test_a_dashboard_fits_the_screen_and_cannot_be_changed_by_hand(board: Any) -
         assert place["x"] + place["w"] <= 24
         assert panel["datasource"] == {"type": "prometheus", "uid": "prometheus"}
         assert panel["fieldConfig"]["defaults"]["unit"]
+
+
+def test_grafana_finds_the_dashboards_and_their_source_where_they_are() -> None:
+    folder = FOLDER.parent / "provisioning"
+    (source,) = yaml.safe_load((folder / "datasources" / "prometheus.yaml").read_text())["datasources"]
+    assert (source["uid"], source["type"], source["editable"]) == ("prometheus", "prometheus", False)
+    (provider,) = yaml.safe_load((folder / "dashboards" / "sovereign.yaml").read_text())["providers"]
+    assert provider["options"]["path"].endswith(f"/{FOLDER.name}")
+    assert provider["allowUiUpdates"] is False
 
 
 def test_the_overview_leads_to_every_other_dashboard() -> None:
