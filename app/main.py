@@ -244,7 +244,9 @@ def _allowance(request: Request[Any, Any, Any]) -> Allowance:
 async def running(settings: Settings, parts: Parts) -> AsyncGenerator[None, None]:
     """Open every part, and close it again: no run is accepted once the executor stops, then the store closes."""
     clock = SystemClock()
-    database = SealableDatabase(await open_database(settings.database_url))
+    opened = await open_database(settings.database_url)
+    sealable = SealableDatabase(opened) if settings.read_only else None
+    database: Database = sealable or opened
     keeper = AuditKeeper(database, parts.denials)
     parts.audit = AuditService(database, keeper)
     chores = TaskOwner()
@@ -259,8 +261,8 @@ async def running(settings: Settings, parts: Parts) -> AsyncGenerator[None, None
             parts.usage = UsageService(database, parts.limiter, usage)
             build(settings, parts, clock, database, lease)
             chores.start(keep_sampling(sqlite_file(settings.database_url)), name="sampling")
-            if settings.read_only:
-                database.seal()
+            if sealable is not None:
+                sealable.seal()
             else:
                 await start_writing(settings, parts, clock, lease, keeper, chores)
             try:
