@@ -5,6 +5,7 @@ of two snapshots are the same, so a minute of history costs the lists that chang
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -19,6 +20,7 @@ CHUNK_BYTES = 64 * 1024
 """Of the database file: sixteen of its pages."""
 LIST_CHUNKS = 128
 _ID = "%Y%m%dT%H%M%S"
+_READ = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)\.(\d{3})Z")
 
 
 class Chunk(NamedTuple):
@@ -106,10 +108,11 @@ def id_at(moment: float) -> str:
 
 def time_of(name: str) -> float:
     """Return the moment of a snapshot's name. Raises ValueError for what is none."""
-    seconds, dot, rest = name.removesuffix("Z").partition(".")
-    if not dot or not name.endswith("Z") or len(rest) != 3:
+    read = _READ.fullmatch(name)
+    if read is None:
         raise ValueError(name)
-    return datetime.strptime(seconds, _ID).replace(tzinfo=UTC).timestamp() + int(rest) / 1000
+    *parts, milliseconds = map(int, read.groups())
+    return datetime(*parts, tzinfo=UTC).timestamp() + milliseconds / 1000  # type: ignore[arg-type,misc]  # six numbers
 
 
 def chosen(names: Sequence[str], wanted: str) -> str | None:

@@ -38,11 +38,11 @@ from tests.fixtures.backups import (
 )
 
 SEED = int(os.environ.get("FAULTS_SEED", "20260101"))
-KILLS = int(os.environ.get("FAULTS_KILLS", "104"))  # of snapshots, and as many of restores
+KILLS = int(os.environ.get("FAULTS_KILLS", "104"))  # of snapshots, and as many of restores; those that missed apart
 SNAPSHOTS = int(os.environ.get("FAULTS_SNAPSHOTS", "500"))
 TAKING = ("copied", "checked", "list", "stored", "counted", "files", "manifest")
 RESTORING = ("list", "proven", "migrated", "staged", "swapping", "kept", "left-overs", "renamed", "swapped")
-LATEST_S = 0.25
+LATEST_S = 0.2
 
 
 def suicide_at(step: str) -> Callable[[str], None]:
@@ -119,19 +119,23 @@ def test_no_kill_of_a_sidecar_loses_a_snapshot_or_lets_half_a_one_count(
     source, counts = random.Random(SEED), Counter[str]()
     acknowledged: dict[str, set[str]] = {}
     with writing(state, per_second=100) as writer:
-        for number in range(KILLS):
+        for number in range(3 * KILLS):
+            if counts["killed"] == KILLS:
+                break
             before = writer.read_all(waiting=2)
             counts["killed"] += one_kill(parts, number, source)
             for name in set(parts.local.ids()) - set(acknowledged):
                 acknowledged[name] = before
-            if number % 13 == 12 or number == KILLS - 1:
+            if number % 13 == 12:
                 whole(parts.local, acknowledged, tmp_path)
                 whole(parts.copies[0], acknowledged, tmp_path)
     work_of_a_sidecar(parts, lambda step: None)
+    whole(parts.local, acknowledged, tmp_path)
+    whole(parts.copies[0], acknowledged, tmp_path)
     assert parts.copies[0].ids() == parts.local.ids()
     with capsys.disabled():
-        print(f"\nsidecar: {counts['killed']} of {KILLS} kills met it, {len(parts.local.ids())} snapshots, seed {SEED}")
-    assert counts["killed"] >= KILLS * 2 / 3
+        print(f"\nsidecar: {counts['killed']} kills, {len(parts.local.ids())} snapshots, seed {SEED}")
+    assert counts["killed"] == KILLS
 
 
 def restore(parts: Parts, reached: Callable[[str], None]) -> None:
@@ -150,7 +154,9 @@ def test_no_kill_of_a_restore_leaves_anything_but_the_old_state_or_the_snapshot(
     source, counts = random.Random(SEED), Counter[str]()
     snapshotter(parts).take()
     restored = messages_of(parts.local, parts.local.ids()[-1], tmp_path)
-    for number in range(KILLS):
+    for number in range(3 * KILLS):
+        if counts["killed"] == KILLS:
+            break
         with writing(state, per_second=1000) as writer:
             writer.read_all(waiting=3)
             present = died(writer, state)
@@ -168,8 +174,8 @@ def test_no_kill_of_a_restore_leaves_anything_but_the_old_state_or_the_snapshot(
         for path in kept:
             path.unlink()
     with capsys.disabled():
-        print(f"\nrestore: {counts['killed']} of {KILLS} kills met it, seed {SEED}")
-    assert counts["killed"] >= KILLS * 2 / 3
+        print(f"\nrestore: {counts['killed']} kills, seed {SEED}")
+    assert counts["killed"] == KILLS
 
 
 def died(writer: Writer, state: Path) -> set[str]:
@@ -184,6 +190,7 @@ def test_every_message_that_was_acknowledged_before_a_snapshot_is_in_it(
     parts = parts_for(state, tmp_path / "backups")
     taker = snapshotter(parts)
     stalls = []
+    before: set[str] = set()
     with writing(state) as writer:
         for _ in range(SNAPSHOTS):
             before = writer.read_all(waiting=3)
@@ -196,7 +203,7 @@ def test_every_message_that_was_acknowledged_before_a_snapshot_is_in_it(
     assert len(parts.local.ids()) == SNAPSHOTS
     with capsys.disabled():
         print(
-            f"\n{SNAPSHOTS} snapshots, each restored, {len(writer.acknowledged)} messages, "
+            f"\n{SNAPSHOTS} snapshots, each restored, {len(before)} messages, "
             f"longest transaction of the writer meanwhile {max(stalls) * 1000:.0f} ms"
         )
 

@@ -166,6 +166,7 @@ def test_a_snapshot_of_a_newer_release_is_refused(state: Path, parts: Parts, env
     failed = ops("restore", newer, "--yes", env=env)
     assert failed.returncode == 1
     assert "schema revision 9999" in failed.stderr
+    assert "restore it with that release" in failed.stderr
     assert state.read_bytes() == before
 
 
