@@ -1,6 +1,7 @@
 """What the processes of the running appliance may do, whom they reach, and that no secret shows anywhere."""
 
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,12 @@ def test_no_container_reaches_a_host_outside_though_an_ordinary_one_would(applia
             assert tried.stdout == ""
             assert re.search(r"unreachable|timed out", tried.stderr)
     assert "connected" in appliance.inside("api", connecting("model", 8000)).stdout
+
+
+def test_the_api_reaches_a_model_server_on_the_machine_itself(appliance: Appliance) -> None:
+    with socket.create_server(("0.0.0.0", 0)) as server:
+        program = connecting("host.docker.internal", server.getsockname()[1])
+        assert "connected" in appliance.inside("api", program).stdout
 
 
 def test_no_port_but_the_intended_is_published_and_those_on_loopback(appliance: Appliance) -> None:
