@@ -65,6 +65,13 @@ def test_a_file_that_another_run_left_unfinished_is_taken_up(hub: Hub, tmp_path:
     assert (tmp_path / LARGE).read_bytes() == hub.files[LARGE]
 
 
+def test_a_hub_that_cannot_go_on_in_the_middle_begins_again(hub: Hub, tmp_path: Path) -> None:
+    hub.knows_ranges = False
+    (tmp_path / f"{LARGE}.part").write_bytes(hub.files[LARGE][:400_000])
+    assert model(hub, tmp_path, "fetch").returncode == 0
+    assert (tmp_path / LARGE).read_bytes() == hub.files[LARGE]
+
+
 @pytest.mark.parametrize("name", [LARGE, "config.json"])
 def test_a_file_with_a_wrong_checksum_never_gets_its_name(hub: Hub, tmp_path: Path, name: str) -> None:
     hub.claimed[name] = hub.files[name][:-1] + b"?"
