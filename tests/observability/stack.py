@@ -138,8 +138,13 @@ def prometheus(folder: Path, targets: dict[str, str]) -> Iterator[Prometheus]:
 class Stack:
     """Everything together, and the means to trouble it."""
 
-    def __init__(self, folder: Path, stack: ExitStack, wrapper: list[str], env: dict[str, str]) -> None:
-        """`wrapper` is what the API is started by, and `env` what it is started in beside its settings."""
+    def __init__(
+        self, folder: Path, stack: ExitStack, wrapper: list[str], env: dict[str, str], vllm: str | None
+    ) -> None:
+        """`wrapper` is what the API is started by, and `env` what it is started in beside its settings.
+
+        `vllm` is where a real one tells its metrics, instead of the replayed one.
+        """
         self.folder = folder
         self.database = folder / "state" / "store.db"
         self.vllm = stack.enter_context(replaying(HERE / "recorded" / "vllm.prom"))
@@ -155,7 +160,7 @@ class Stack:
                 _made(folder / "prometheus"),
                 {
                     "api": f"127.0.0.1:{self.metrics_port}",
-                    "vllm": f"127.0.0.1:{self.vllm.server_port}",
+                    "vllm": vllm or f"127.0.0.1:{self.vllm.server_port}",
                     "gpu-exporter": f"127.0.0.1:{self.gpu.server_port}",
                     "backup": f"127.0.0.1:{self.backup_port}",
                 },
@@ -228,7 +233,9 @@ def _made(folder: Path) -> Path:
 
 
 @contextmanager
-def whole_stack(folder: Path, wrapper: Sequence[str] = (), env: Mapping[str, str] = NOTHING) -> Iterator[Stack]:
+def whole_stack(
+    folder: Path, wrapper: Sequence[str] = (), env: Mapping[str, str] = NOTHING, *, vllm: str | None = None
+) -> Iterator[Stack]:
     """Run everything for a block."""
     with ExitStack() as stack:
-        yield Stack(folder, stack, list(wrapper), dict(env))
+        yield Stack(folder, stack, list(wrapper), dict(env), vllm)

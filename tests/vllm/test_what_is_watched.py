@@ -1,11 +1,15 @@
 """What rules and dashboards ask of vLLM is what a real one tells, once it has answered something."""
 
+import math
 import re
+from pathlib import Path
 
 from tests.fixtures.processes import ROOT
 from tests.observability.panels import ASKED
-from tests.observability.rules import metrics_in, rules
-from tests.vllm.engine import Engine
+from tests.observability.rules import hurried_expression, metrics_in, rules
+from tests.observability.stack import whole_stack
+from tests.observability.traffic import going_on
+from tests.vllm.engine import API_KEY, MODEL, Engine
 from tests.vllm.server import get
 
 ASKED_OF_VLLM = {
@@ -30,3 +34,16 @@ def test_a_real_vllm_tells_all_that_it_is_asked(engine: Engine) -> None:
 
 def test_the_recording_has_no_name_that_a_real_one_does_not_tell(engine: Engine) -> None:
     assert names_in(RECORDED.read_text()) <= names_in(get(engine.port, "/metrics")[1])
+
+
+def test_every_panel_of_vllm_shows_a_real_one_under_the_api(engine: Engine, tmp_path: Path) -> None:
+    model = {"MODEL_URL": f"{engine.address}/v1", "MODEL_API_KEY": API_KEY, "MODEL_ALIASES": f"llama={MODEL}"}
+    with whole_stack(tmp_path, env=model, vllm=f"127.0.0.1:{engine.port}") as stack, going_on(stack):
+
+        def shows(expression: str) -> bool:
+            found = stack.prometheus.query(hurried_expression(expression))
+            return bool(found) and all(math.isfinite(float(series["value"][1])) for series in found)
+
+        for one in ASKED:
+            if "vllm:" in one.expression or "first_token" in one.expression:
+                stack.prometheus.wait(lambda one=one: shows(one.expression), 30)
