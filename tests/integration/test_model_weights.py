@@ -69,6 +69,7 @@ def test_a_hub_that_cannot_go_on_in_the_middle_begins_again(hub: Hub, tmp_path: 
     hub.knows_ranges = False
     (tmp_path / f"{LARGE}.part").write_bytes(hub.files[LARGE][:400_000])
     assert model(hub, tmp_path, "fetch").returncode == 0
+    assert [asked for path, asked in hub.asked if path.endswith(LARGE)] == ["bytes=400000-"]
     assert (tmp_path / LARGE).read_bytes() == hub.files[LARGE]
 
 
