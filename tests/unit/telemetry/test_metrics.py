@@ -1,8 +1,11 @@
 """The metrics: closed labels are what the code can say, open ones are bounded, pieces of answers are timed."""
 
 import re
+import urllib.request
+from pathlib import Path
 from typing import get_args
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.catalog.server import State
@@ -14,7 +17,9 @@ from app.keys.limits import Limits
 from app.limits.account import Account
 from app.limits.ledger import Spent
 from app.telemetry import metrics
-from app.telemetry.sampling import note_jump
+from app.telemetry.listening import listening
+from app.telemetry.sampling import note_jump, note_sizes
+from tests.fixtures.processes import free_port
 
 
 def kinds_of(failure: type[ModelFailure]) -> set[str]:
@@ -104,3 +109,28 @@ def test_a_jump_of_the_clock_counts_and_a_drift_does_not() -> None:
     offset = note_jump(offset, 900.0)
     note_jump(offset, 7200.0)
     assert jumps() == before + 2
+
+
+def test_a_store_and_its_disk_are_measured_and_one_that_is_not_there_has_no_size(tmp_path: Path) -> None:
+    def told(name: str) -> float:
+        value = metrics.REGISTRY.get_sample_value(f"sovereign_{name}")
+        assert value is not None
+        return value
+
+    store = tmp_path / "store.db"
+    store.write_bytes(b"x" * 10)
+    store.with_name("store.db-wal").write_bytes(b"x" * 3)
+    note_sizes(store)
+    assert (told("db_file_bytes"), told("db_wal_bytes")) == (10, 3)
+    assert 0 < told("disk_free_bytes") < told("disk_size_bytes")
+    note_sizes(tmp_path / "nothing.db")
+    assert (told("db_file_bytes"), told("db_wal_bytes")) == (0, 0)
+
+
+def test_prometheus_reads_them_on_a_port_of_their_own_without_a_key() -> None:
+    port = free_port()
+    with listening("127.0.0.1", port), urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        assert answer.headers["content-type"].startswith("text/plain")
+        assert b"sovereign_turns_total" in answer.read()
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5)
