@@ -180,7 +180,8 @@ class Prompter:
     async def _past(self, frame: Frame) -> list[Past]:
         """Return a thread's past. Raises PromptTooLong when all of it is wanted and it is longer than we ever read."""
         count = WHOLE + 1 if frame.whole else frame.last_messages or self._context_messages
-        told = await self._conversation.history(frame.thread_id, count, frame.until) if frame.thread_id else []
+        is_read = frame.thread_id and frame.until != 0
+        told = await self._conversation.history(frame.thread_id, count, frame.until) if is_read else []
         past = paired([*told, *frame.said])
         if frame.whole and len(past) > WHOLE:
             raise PromptTooLong(f"The conversation has more than {WHOLE} messages. Ask for truncation, or for less.")

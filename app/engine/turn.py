@@ -40,7 +40,8 @@ class TurnSpec(Struct, frozen=True, kw_only=True):
     """What a surface submits: everything that stays the same for the whole turn.
 
     A `response` tells what the model reasons and hands its calls over; a `run` waits for their outputs. One that is not
-    `recorded` leaves nothing on disk: what is `said` to the model comes after the thread's past up to position `until`.
+    `recorded` leaves nothing on disk. What is `said` to the model comes after the thread's past up to position `until`,
+    and 0 is before all of it.
     `whole_context`: the turn fails rather than that anything is left out.
     """
 

@@ -61,6 +61,12 @@ def _resolved(reader: ItemReader, items: Sequence[NewItem], lineage: Lineage) ->
             yield found.kept
 
 
+def all_told(items: Sequence[NewItem]) -> list[Told] | None:
+    """Return an input that comes after nothing as the engine reads it; None where it refers to what is kept."""
+    kept = [item for item in items if not isinstance(item, Reference)]
+    return told(kept) if len(kept) == len(items) else None
+
+
 def told(items: Sequence[Kept]) -> list[Told]:
     """Return items as the engine reads what was said."""
     said: list[Told] = []

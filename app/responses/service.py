@@ -29,6 +29,7 @@ from app.responses.checks import context_of, require_carried_out, require_input
 from app.responses.columns import NewResponse, asked_of, run_columns
 from app.responses.compacting import QUESTION, request_of
 from app.responses.counting import InputCounter, counted_request
+from app.responses.fitting import all_told
 from app.responses.progress import Progress, as_accepted
 from app.responses.rendering import ResponseStream
 from app.responses.repository import ResponseReader, ResponseWriter
@@ -105,7 +106,9 @@ class ResponseService:
             rows[:] = [row]
             return run, events
 
-        accepted = await self._acceptance.commit(caller, allowance, estimate, accept)
+        alone = new.conversation is None and new.previous_response_id is None
+        said = all_told(new.items) if alone else None
+        accepted = await self._acceptance.commit(caller, allowance, estimate, accept, said)
         response = as_accepted(response_of(accepted.row, rows[0], []))
         return StartedResponse(response=response, run_id=accepted.row.id, topic=accepted.topic)
 

@@ -1,14 +1,16 @@
 """How a run is accepted, whatever surface asked for it: a place, its part of the limits, one transaction, a task."""
 
 import asyncio
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from app.db.database import Database, WriteTx
 from app.engine.bus import Topic
+from app.engine.context import Told
 from app.engine.events import TurnQueued, TurnStarted
 from app.engine.executor import Executor, Place
 from app.engine.turn import Stamped, TurnSpec
@@ -39,17 +41,28 @@ class Acceptance:
         self._database = database
         self._executor = executor
 
-    async def commit(self, caller: Caller, allowance: Allowance, estimate: int, accept: Accept) -> Accepted:
+    async def commit(
+        self,
+        caller: Caller,
+        allowance: Allowance,
+        estimate: int,
+        accept: Accept,
+        said: Sequence[Told] | None = None,
+    ) -> Accepted:
         """Commit a run that may use `estimate` tokens, then submit it. Raises RateLimited, and what `accept` raises.
 
-        Shielded: a caller that goes away leaves no run that nobody carries out.
+        `said` is all that its thread holds, where that is known: it is not read back. Shielded: a caller that goes
+        away leaves no run that nobody carries out.
         """
-        return await asyncio.shield(self._commit(caller, allowance, estimate, accept))
+        return await asyncio.shield(self._commit(caller, allowance, estimate, accept, said))
 
-    async def _commit(self, caller: Caller, allowance: Allowance, estimate: int, accept: Accept) -> Accepted:
+    async def _commit(
+        self, caller: Caller, allowance: Allowance, estimate: int, accept: Accept, said: Sequence[Told] | None
+    ) -> Accepted:
         with self._reserved(caller, allowance, estimate) as (place, reservation):
             row, past = await self._database.write(lambda tx: accept(tx, place.starts))
-        return Accepted(row, past, place.submit(spec_of(row), past, reservation))
+        spec = spec_of(row) if said is None else replace(spec_of(row), said=said, until=0)
+        return Accepted(row, past, place.submit(spec, past, reservation))
 
     def begin(self, caller: Caller, allowance: Allowance, estimate: int, spec: TurnSpec, at: int) -> Topic:
         """Submit a turn of which nothing is written. Raises RateLimited."""
