@@ -36,6 +36,9 @@ class Spans:
         self, name: str, kind: Kind, parent: Context | None, attributes: Attributes
     ) -> Generator[None, None, None]:
         """Trace a block (see tracing.span)."""
+        if parent is None and kind == "INTERNAL" and self.traceparent() is None:
+            yield  # a chore of ours, such as a flush for all turns: part of no trace, and none of its own
+            return
         origin = trace.get_current_span(parent).get_span_context() if parent is not None else None
         with self._tracer.start_as_current_span(
             name,

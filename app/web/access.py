@@ -8,6 +8,7 @@ import logging
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from app.errors import ApiError
 from app.kit.addresses import Networks, client_address
@@ -29,6 +30,7 @@ ANSWERS_ALWAYS = (
 
 _ALWAYS_SAID = frozenset(name for name, _ in ANSWERS_ALWAYS)
 _STREAM = MEDIA_TYPE.encode()
+ASKED_ALL_DAY = ("/health", "/metrics")
 
 
 def new_request_id() -> str:
@@ -51,7 +53,7 @@ class Access:
         exchange = _Exchange(scope, send)
         scope["state"]["address"] = self._address(scope)
         logs.now_about(request_id=exchange.request_id)
-        with tracing.span("request", kind="SERVER", attributes={"http.request.method": scope["method"]}):
+        with _traced(scope):
             try:
                 await self._app(scope, receive, exchange.send)
             except ApiError as error:
@@ -69,6 +71,13 @@ class Access:
             return peer and str(peer[0])
         forwarded = (value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for")
         return client_address(peer[0], forwarded, self._trusted_proxies)
+
+
+def _traced(scope: Scope) -> AbstractContextManager[None]:
+    """Begin a request's trace. Who asks again and again whether the server is well would drown the others."""
+    if scope["path"].startswith(ASKED_ALL_DAY):
+        return nullcontext()
+    return tracing.span("request", kind="SERVER", attributes={"http.request.method": scope["method"]})
 
 
 class _Exchange:

@@ -172,6 +172,12 @@ def test_every_line_of_a_turn_has_the_ids_of_its_request_run_project_and_trace(t
     assert {line["project_id"] for line in lines} == {asked["project_id"]}
 
 
+def test_chores_and_who_asks_all_day_whether_the_server_is_well_leave_no_trace(told: Told) -> None:
+    assert any(line.get("route", "").startswith("/health") for line in told.log)
+    assert not [span for span in told.spans if str(attributes(span).get("http.route")).startswith("/health")]
+    assert {span.name for span in told.spans if not span.parent_span_id} == {"request"}
+
+
 def test_without_a_collector_nothing_of_it_is_loaded() -> None:
     code = (
         "import sys, app.server; print([name for name in sys.modules if 'opentelemetry' in name or 'protobuf' in name])"
