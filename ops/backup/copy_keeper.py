@@ -61,11 +61,14 @@ class CopyKeeper:
         if problem is None:
             self._metrics.copied.labels(self._label).set(self._clock())
         state = CopyState(self._clock(), problem is None, problem or "")
-        with self._parts.notes.locked():
-            self._parts.notes.note_copy(self._label, state)
+        tried(self._metrics, f"note on {self._label}", lambda: self._note(state))
         if problem is None:
             tried(self._metrics, f"pruning of {self._label}", self._prune_when_due)
             tried(self._metrics, f"scrub of {self._label}", self._scrub_what_is_due)
+
+    def _note(self, state: CopyState) -> None:
+        with self._parts.notes.locked():
+            self._parts.notes.note_copy(self._label, state)
 
     def bring(self) -> None:
         """Copy what is missing. Raises BackupFailed."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 from app.db.driver import require_fixed_engine
 from ops.backup.failures import BackupFailed, Damaged, on_disk
@@ -61,14 +62,14 @@ def uri_to_read(path: Path) -> str:
     """
     wal, shm = (path.with_name(path.name + end) for end in ("-wal", "-shm"))
     if shm.exists():
-        return f"file:{path}?mode=ro"
+        return _uri(path, "mode=ro")
     if wal.exists() and wal.stat().st_size:
         raise BackupFailed(
             "source_damaged", f"{path} has a -wal that no server is using: start the API once, it takes it up"
         )
     if is_open_elsewhere(path):
         raise BackupFailed("in_use", f"{path} is being opened or closed right now")
-    return f"file:{path}?mode=ro&immutable=1"
+    return _uri(path, "mode=ro&immutable=1")
 
 
 def is_open_elsewhere(path: Path) -> bool:
@@ -131,7 +132,7 @@ def marks(connection: sqlite3.Connection) -> Marks | None:
 
 def check(path: Path) -> Checked:
     """Read a whole file that nobody writes. Raises Damaged with what is wrong with it."""
-    with _translated(path, Damaged), closing(_connect(f"file:{path}?mode=ro&immutable=1")) as connection:
+    with _translated(path, Damaged), closing(_connect(_uri(path, "mode=ro&immutable=1"))) as connection:
         (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
         if verdict != "ok":
             raise Damaged(f"{path.name} is damaged: the integrity check fails")
@@ -150,7 +151,7 @@ def check(path: Path) -> Checked:
 
 def newest_conversation(path: Path) -> Conversation | None:
     """Return the newest message of a project that is in use; None when there is none."""
-    with _translated(path, Damaged), closing(_connect(f"file:{path}?mode=ro&immutable=1")) as connection:
+    with _translated(path, Damaged), closing(_connect(_uri(path, "mode=ro&immutable=1"))) as connection:
         row = connection.execute(_NEWEST_MESSAGE).fetchone()
         return None if row is None else Conversation(*row)
 
@@ -163,10 +164,14 @@ def make_whole(path: Path) -> None:
     with path.open("rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:  # or its log would be written over what can still be looked into
             raise Damaged(f"{path.name} is no database any more")
-    with _translated(path, Damaged), closing(_connect(f"file:{path}?mode=rw")) as connection:
+    with _translated(path, Damaged), closing(_connect(_uri(path, "mode=rw"))) as connection:
         busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
             raise BackupFailed("in_use", f"{path} is open in another process")
+
+
+def _uri(path: Path, how: str) -> str:
+    return f"file:{quote(str(path))}?{how}"
 
 
 def _connect(where: str) -> sqlite3.Connection:

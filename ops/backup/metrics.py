@@ -56,7 +56,9 @@ class Metrics:
 
 
 @contextmanager
-def answering(host: str, port: int, metrics: Metrics, refresh: Callable[[], None]) -> Generator[int, None, None]:
+def answering(
+    host: str, port: int, registry: CollectorRegistry, refresh: Callable[[], None]
+) -> Generator[int, None, None]:
     """Answer `/metrics` and `/health/live` while a block runs; yield the port. Raises OSError when it is taken."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -66,7 +68,7 @@ def answering(host: str, port: int, metrics: Metrics, refresh: Callable[[], None
             match self.path:
                 case "/metrics":
                     refresh()
-                    self._answer(200, generate_latest(metrics.registry), CONTENT_TYPE)
+                    self._answer(200, generate_latest(registry), CONTENT_TYPE)
                 case "/health/live":
                     self._answer(200, b'{"status":"ok"}\n', "application/json")
                 case _:

@@ -154,8 +154,11 @@ class Sidecar:
         self.metrics.drill_ok.set(int(problem is None))
         log.info("drill", extra={"snapshot": manifest.id, "ok": problem is None, "found": problem or words[0]})
         made = Drill(self._clock(), problem is None, problem or words[0])
+        tried(self.metrics, "note on the drill", lambda: self._note_drill(manifest.id, made))
+
+    def _note_drill(self, name: str, made: Drill) -> None:
         with self.parts.notes.locked():
-            self.parts.notes.note_drill(manifest.id, made, frozenset(self.parts.local.ids()))
+            self.parts.notes.note_drill(name, made, frozenset(self.parts.local.ids()))
 
     def _drilled(self, manifest: Manifest) -> str:
         if self._sealed:

@@ -2,6 +2,7 @@
 
 import re
 import signal
+import threading
 from typing import Any
 
 import click
@@ -72,10 +73,11 @@ def keep_on(parts: Parts, every_s: int) -> None:
     metrics = Metrics()
     sidecar = Sidecar(parts, metrics, every_s)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: sidecar.stop())
+        # In a thread: a handler that runs while its own thread holds the lock of an event would wait for itself.
+        signal.signal(number, lambda *_: threading.Thread(target=sidecar.stop).start())
     host, port = parts.settings.metrics_host, parts.settings.metrics_port
     try:
-        with answering(host, port, metrics, sidecar.refresh):
+        with answering(host, port, metrics.registry, sidecar.refresh):
             sidecar.run()
     except OSError as failure:
         raise BackupFailed("other", f"cannot listen on {host}:{port}: {failure.strerror}") from None

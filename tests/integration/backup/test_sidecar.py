@@ -151,7 +151,7 @@ def test_pruning_by_the_sidecar_keeps_to_the_settings(state: Path, tmp_path: Pat
 
 def test_metrics_and_health_are_answered_on_a_port_and_nothing_else() -> None:
     asked: list[str] = []
-    with answering("127.0.0.1", free_port(), Metrics(), lambda: asked.append("now")) as port:
+    with answering("127.0.0.1", free_port(), Metrics().registry, lambda: asked.append("now")) as port:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
             text = answer.read().decode()
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/live", timeout=5) as answer:
