@@ -189,6 +189,8 @@ def _statuses(path: str, handler: HTTPRouteHandler) -> list[int]:
         statuses |= {400, 404}
     if QUERIES.keys() & _hints(handler).keys():
         statuses.add(400)
+    if "export_query" in _hints(handler):  # it may name a thread
+        statuses.add(404)
     if body_type(handler) is not None:
         statuses |= {413, 415}
     return sorted(statuses)
