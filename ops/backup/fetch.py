@@ -8,7 +8,7 @@ from pathlib import Path
 from ops.backup.archive import AT_ONCE, Archive
 from ops.backup.database_file import check
 from ops.backup.failures import BackupFailed, Damaged, NoKey, on_disk
-from ops.backup.manifest import Manifest
+from ops.backup.manifest import Chunk, Manifest
 from ops.backup.snapshot import Reached, pass_by
 
 
@@ -47,9 +47,27 @@ def require_key(archive: Archive, manifest: Manifest) -> None:
         raise NoKey
 
 
-def journal_of(archive: Archive, manifest: Manifest) -> bytes | None:
-    """Return the revocations that lay beside the database. Raises BackupFailed."""
-    return None if manifest.journal is None else archive.get_chunk(manifest.journal)
+def revocations_since(archive: Archive, manifest: Manifest) -> bytes:
+    """Return every line of the journals of revocations from a snapshot to the newest, each once. Raises BackupFailed.
+
+    A journal that was lost with its disk began anew, so the newest one alone may lack what older ones have.
+    """
+    journals = {}
+    for name in archive.ids():
+        if name >= manifest.id:
+            journal = manifest.journal if name == manifest.id else _journal(archive, name)
+            if journal is not None:
+                journals[journal.plain] = journal
+    lines = (line for journal in journals.values() for line in archive.get_chunk(journal).splitlines(keepends=True))
+    return b"".join(dict.fromkeys(line for line in lines if line.endswith(b"\n")))
+
+
+def _journal(archive: Archive, name: str) -> Chunk | None:
+    """Return the journal of a snapshot, None also where it cannot be read: others have what it had."""
+    try:
+        return archive.manifest(name).journal
+    except (Damaged, KeyError):
+        return None
 
 
 def find(archives: list[Archive], name: str) -> tuple[Archive, Manifest]:

@@ -33,6 +33,7 @@ def _described(parts: Parts, record: Record, copies: dict[str, set[str]], here: 
         "taken_at": time_of(name) if manifest is None else manifest.taken_at,
         "size_bytes": None if manifest is None else manifest.size_bytes,
         "new_bytes": None if manifest is None else manifest.new_bytes,
+        "messages": None if manifest is None else manifest.rows.get("messages", 0),
         "schema_revision": None if manifest is None else manifest.schema_revision,
         "app_version": None if manifest is None else manifest.app_version,
         "encrypted": None if manifest is None else bool(manifest.recipients),

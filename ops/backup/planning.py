@@ -14,6 +14,8 @@ from ops.backup.fetch import find, require_key
 from ops.backup.manifest import Manifest, at_time, chosen
 from ops.backup.opening import Parts
 
+CONTENT = ("threads", "messages", "assistants", "api_keys", "chat_completions")
+
 
 class Plan(Struct, frozen=True):
     """A restore: of what, from where, onto what. Sizes are in bytes."""
@@ -34,11 +36,10 @@ class Plan(Struct, frozen=True):
 
 
 class Chosen(Struct, frozen=True):
-    """A snapshot that is whole, where it was found, and the newest one of there."""
+    """A snapshot that is whole, and where it was found."""
 
     archive: Archive
     manifest: Manifest
-    newest: Manifest
 
 
 def choose(parts: Parts, wanted: str | None, moment: float | None) -> Chosen:
@@ -46,7 +47,12 @@ def choose(parts: Parts, wanted: str | None, moment: float | None) -> Chosen:
     names = sorted({name for archive in parts.archives for name in reachable(archive)})
     if not names:
         raise BackupFailed("other", "there is no snapshot, here or in a copy that answers")
-    name = at_time(names, moment) if moment is not None else chosen(names, wanted or "latest")
+    if moment is not None:
+        name = at_time(names, moment)
+    elif wanted in (None, "latest"):
+        name = newest_with_content(parts, names)
+    else:
+        name = chosen(names, str(wanted))
     if name is None:
         raise BackupFailed("other", f"no one snapshot is {wanted or 'that old'}; `python -m ops backups` lists them")
     archive, manifest = find(parts.archives, name)
@@ -57,7 +63,27 @@ def choose(parts: Parts, wanted: str | None, moment: float | None) -> Chosen:
             f"snapshot {name} has schema revision {manifest.schema_revision} of release {manifest.app_version}, which "
             f"this release does not know (its newest is {head()}): restore it with that release or a newer one",
         )
-    return Chosen(archive, manifest, archive.newest() or manifest)
+    return Chosen(archive, manifest)
+
+
+def newest_with_content(parts: Parts, names: Sequence[str]) -> str:
+    """Return the newest snapshot that holds something; of a state that is all empty, the newest.
+
+    After a disk was lost the API begins with an empty state, and the sidecar has a snapshot of it before anybody can
+    say `restore`. Who wants an empty state back names it.
+    """
+    for name in reversed(names):
+        for archive in parts.archives:
+            try:
+                manifest = archive.manifest(name)
+            except (KeyError, BackupFailed):
+                continue
+            if any(manifest.rows.get(table) for table in CONTENT):
+                return name
+            break
+        else:
+            return name  # damaged everywhere: let it be said, and not passed over
+    return names[-1]
 
 
 def reachable(archive: Archive) -> Sequence[str]:

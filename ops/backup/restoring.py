@@ -24,7 +24,7 @@ from app.keys.revocations import sync_folder
 from ops.backup.archive import Archive
 from ops.backup.database_file import check, make_whole
 from ops.backup.failures import BackupFailed, Damaged, on_disk
-from ops.backup.fetch import fetch, journal_of, prove
+from ops.backup.fetch import fetch, prove, revocations_since
 from ops.backup.manifest import Manifest, id_at
 from ops.backup.places import Folder
 from ops.backup.snapshot import Reached, pass_by
@@ -50,6 +50,7 @@ class Restoring:
         self.source = source
         self.database = source.database
         self.staged = self._beside(".restoring")
+        self.revoked = self._beside(".restoring.revocations")
         self._noted = self._beside(".restore.json")
         self._reached = reached
 
@@ -72,8 +73,8 @@ class Restoring:
         self._reached(progress.step)
         return progress
 
-    def stage(self, archive: Archive, manifest: Manifest, newest: Manifest) -> Progress:
-        """Fetch, check and migrate beside the state, which may be in use. `newest` tells of revocations.
+    def stage(self, archive: Archive, manifest: Manifest) -> Progress:
+        """Fetch, check and migrate beside the state, which may be in use.
 
         Raises BackupFailed; then nothing is left.
         """
@@ -90,25 +91,29 @@ class Restoring:
             self._reached("proven")
             migrate(self.staged)
             self._reached("migrated")
-            self._put_revocations(archive, newest)
+            place = Folder(folder)
+            place.put(self.revoked.name, revocations_since(archive, manifest))
+            place.settle()
         except BaseException:
             self._unstage()
             raise
         return self._note(Progress(manifest.id, "staged"))
 
     def _unstage(self) -> None:
-        for end in ("", *LEFT_OVERS, ".lock"):
+        for end in ("", *LEFT_OVERS, ".lock", ".revocations"):
             self.staged.with_name(self.staged.name + end).unlink(missing_ok=True)
 
-    def _put_revocations(self, archive: Archive, newest: Manifest) -> None:
-        """Where the disk took the journal of revocations along, put back the newest one there is."""
+    def _add_revocations(self) -> None:
+        """Put those lines before the journal that a disk may have taken along: of a key the last line counts."""
         journal = self.source.journal
-        if journal is None or journal.exists():
+        if journal is None or not self.revoked.exists():
             return
-        kept = journal_of(archive, newest)
-        if kept is not None:
+        present = journal.read_bytes() if journal.exists() else b""
+        there = set(present.splitlines(keepends=True))
+        lost = [line for line in self.revoked.read_bytes().splitlines(keepends=True) if line not in there]
+        if lost:
             place = Folder(journal.parent)
-            place.put(journal.name, kept)
+            place.put(journal.name, b"".join(lost) + present)
             place.settle()
 
     def swap(self) -> Progress:
@@ -119,6 +124,7 @@ class Restoring:
             if progress.step == "staged":
                 safety = f"{self.database.name}.before-{id_at(time.time())}" if self.database.exists() else None
                 progress = self._note(Progress(progress.snapshot, "swapping", safety))
+            self._add_revocations()
             if self.staged.exists():
                 self._keep_present(progress.safety)
                 self._reached("kept")

@@ -17,7 +17,7 @@ from ops.backup.opening import Parts, parts_of
 from ops.backup.settings import load_backup_settings
 from ops.commands.settings import EXIT_BAD_SETTINGS, fail, settings_or_exit
 
-COLUMNS = ("id", "age", "size", "new", "state", "drilled", "copies")
+COLUMNS = ("id", "age", "size", "new", "messages", "state", "drilled", "copies")
 
 
 def parts_or_exit() -> Parts:
@@ -80,6 +80,7 @@ def _row(one: dict[str, Any], now: float) -> dict[str, str]:
         "age": span(now - one["taken_at"]),
         "size": megabytes(one["size_bytes"]),
         "new": megabytes(one["new_bytes"]),
+        "messages": "" if one["messages"] is None else f"{one['messages']:,}",
         "state": one["state"],
         "drilled": "" if drill is None else f"{'ok' if drill['ok'] else 'FAILED'} {span(now - drill['at'])} ago",
         "copies": ",".join(one["copies"]),

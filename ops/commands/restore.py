@@ -76,7 +76,7 @@ def restore_here(parts: Parts, wanted: str | None, at: int | None, options: dict
             if options["stop"] is None:
                 files.require_free()
             agree(options["yes"])
-            files.stage(found.archive, found.manifest, found.newest)
+            files.stage(found.archive, found.manifest)
         else:
             going_on(begun.snapshot, wanted)
             if options["dry_run"]:
@@ -206,7 +206,7 @@ def part(phase: str, wanted: str | None, at: int | None) -> None:
         case "stage":
             with parts.notes.locked(shared=True):
                 found = choose(parts, wanted, at)
-                files.stage(found.archive, found.manifest, found.newest)
+                files.stage(found.archive, found.manifest)
         case "pour":
             with parts.notes.locked(shared=True):
                 pour(parts, choose(parts, wanted, at))

@@ -143,7 +143,7 @@ def restore(parts: Parts, reached: Callable[[str], None]) -> None:
     files = Restoring(parts.source, reached)
     if files.progress() is None:
         found = choose(parts, None, None)
-        files.stage(found.archive, found.manifest, found.newest)
+        files.stage(found.archive, found.manifest)
     carry_on(files, NoServer(), lambda words: None)
 
 

@@ -90,7 +90,7 @@ class FakeServer:
 def stage(parts: Parts, reached: Callable[[str], None] = lambda step: None) -> Restoring:
     files = Restoring(parts.source, reached)
     found = choose(parts, None, None)
-    files.stage(found.archive, found.manifest, found.newest)
+    files.stage(found.archive, found.manifest)
     return files
 
 
@@ -142,6 +142,19 @@ def test_the_newest_snapshot_that_is_not_after_a_time_is_meant(state: Path, part
     failed = ops("restore", "--at", "2001-01-01", "--yes", env=env)
     assert failed.returncode == 1
     assert "no one snapshot is that old" in failed.stderr
+
+
+def test_the_newest_is_not_the_empty_state_that_a_lost_disk_leaves_behind(state: Path, parts: Parts) -> None:
+    [before] = parts.local.ids()
+    make_state(state, threads=0)
+    empty = take(parts).manifest.id
+    assert choose(parts, None, None).manifest.id == before
+    assert choose(parts, "latest", None).manifest.id == before
+    assert choose(parts, empty, None).manifest.id == empty
+    change(state, "thread_new")
+    assert choose(parts, None, None).manifest.id == before
+    newest = take(parts).manifest.id
+    assert choose(parts, None, None).manifest.id == newest
 
 
 def test_into_a_folder_nothing_of_the_state_is_touched(
@@ -286,7 +299,9 @@ def test_a_revoked_key_stays_revoked_also_where_the_disk_took_the_journal_along(
     revoked = ops("keys", "revoke", made["id"], env=env)
     assert revoked.returncode == 0, revoked.stderr
     assert ops("backup", env=env).returncode == 0
-    state.with_name(f"{state.name}.revocations").unlink()
+    # As after a lost disk: a new journal, and a snapshot that has the new one.
+    state.with_name(f"{state.name}.revocations").write_bytes(b"")
+    assert ops("backup", env=env).returncode == 0
     first = json.loads(ops("backups", "--json", env=env).stdout)["snapshots"][-1]["id"]
     done = ops("restore", first, "--yes", env=env)
     assert done.returncode == 0, done.stderr
