@@ -12,6 +12,7 @@ import click
 import uvloop
 
 from bench.admission import admission
+from bench.backups import backups
 from bench.lengths import growth, starts
 from bench.real_model import real_model
 from bench.relay import relay
@@ -32,6 +33,9 @@ SCENARIOS: dict[str, Callable[[float], Coroutine[Any, Any, list[Row]]]] = {
     "vllm": real_model,
     "growth": partial(growth, threads=100_000),
     "growth-large": partial(growth, threads=1_000_000),
+    "backups": partial(backups, megabytes=100),
+    "backups-large": partial(backups, megabytes=1000),
+    "backups-largest": partial(backups, megabytes=5000),
 }
 DEFAULT = ("first-token", "runs", "chunks", "starts", "admission", "relay", "responses", "telemetry", "vllm", "growth")
 
