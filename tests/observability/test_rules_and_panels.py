@@ -14,6 +14,7 @@ from tests.observability.panels import ASKED, Asked
 from tests.observability.rules import ALWAYS, FOLDER, hurried_expression, metrics_in, rules
 from tests.observability.stack import Stack
 
+WITHIN_S = 30.0
 PROMETHEUS_MAKES = {"up", "ALERTS"}
 UNITS = (
     (r"ratio_rate|_share\b|_share_configured\b|_perc\b", "percentunit"),
@@ -47,8 +48,10 @@ def test_a_rule_names_only_what_somebody_exports(rule: dict[str, Any], exported:
 @pytest.mark.parametrize("one", ASKED, ids=[one.panel for one in ASKED])
 def test_a_panel_shows_numbers(one: Asked, stack: Stack, exported: set[str]) -> None:
     assert metrics_in(one.expression) <= exported, metrics_in(one.expression) - exported
-    found = stack.prometheus.query(hurried_expression(one.expression))
-    assert found, one.expression
+    query = hurried_expression(one.expression)
+    # Some things happen seldom: the log is moved into the file every few seconds.
+    found: list[dict[str, Any]] = []
+    stack.prometheus.wait(lambda: found.extend(stack.prometheus.query(query)) or bool(found), WITHIN_S)
     values = [float(series["value"][1]) for series in found]
     assert all(math.isfinite(value) for value in values), (one.expression, values)
 
