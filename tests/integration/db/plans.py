@@ -40,12 +40,16 @@ def plan_of(tx: WriteTx, sent: Sent) -> Plan:
 
 
 @contextmanager
-def listening(target: Connection | type[Engine]) -> Iterator[list[Sent]]:
-    """Collect the statements that a connection sends for the length of a block, or all connections of all engines."""
+def listening(target: Connection | type[Engine], dialect: str | None = None) -> Iterator[list[Sent]]:
+    """Collect the statements that a connection sends for the length of a block, or all connections of all engines.
+
+    With a `dialect` only those in it: a server of another test may be at its chores.
+    """
     sent: list[Sent] = []
 
-    def take(_c: object, _cursor: object, statement: str, params: Any, _context: object, many: bool) -> None:
-        sent.append((statement, params[0] if many else params))
+    def take(at: Connection, _cursor: object, statement: str, params: Any, _context: object, many: bool) -> None:
+        if dialect in (None, at.dialect.name):
+            sent.append((statement, params[0] if many else params))
 
     event.listen(target, "before_cursor_execute", take)
     try:

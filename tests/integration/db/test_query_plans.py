@@ -280,7 +280,8 @@ async def test_a_list_of_completions_leaves_their_messages_unread(full_store: Da
 
 
 async def test_so_is_every_statement_that_whole_conversations_send(opened_api: Served) -> None:
-    with listening(Engine) as sent:
+    dialect = await opened_api.database.read(lambda tx: tx._connection.dialect.name)
+    with listening(Engine, dialect) as sent:
         await asyncio.wait_for(converse(opened_api.client), CONVERSATION_TIMEOUT_S)
     statements = dict(sent)
     for begins in ("SELECT threads", "INSERT INTO runs", "UPDATE runs", "UPDATE messages", "DELETE FROM threads"):
