@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, UnsetType
 
 from app.assistants.tools import JsonObjectFormat, ReasoningEffort, TextFormat, ToolName
+from app.kit.ids import id_pattern
 from app.kit.wire import STORABLE, Body
 
 Short = Annotated[str, Meta(max_length=64, pattern=STORABLE)]
@@ -92,10 +93,14 @@ class PromptCacheOptions(Body, kw_only=True, frozen=True):
     prewarm: bool | None = None
 
 
+# Only told in the document: a pattern that refused here would not have the original's text, as require_id does.
+ConversationId = Annotated[str, Meta(extra_json_schema={"pattern": id_pattern("conv")})]
+
+
 class ConversationReference(Body, kw_only=True, frozen=True):
     """A conversation by its id."""
 
-    id: str
+    id: ConversationId
 
 
 ServiceTier = Literal["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"]

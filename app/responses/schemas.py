@@ -13,6 +13,7 @@ from app.kit.ids import id_pattern
 from app.kit.wire import MAX_INTEGER, STORABLE, Answer, Body, Metadata, Temperature, TopP
 from app.responses.asking import (
     CacheRetention,
+    ConversationId,
     ConversationReference,
     Include,
     Longer,
@@ -31,7 +32,6 @@ from app.responses.asking import (
 ResponseInput = ItemText | list[SentItem]
 # Only told in the document: a pattern that refused here would not have the original's text, as require_id does.
 ResponseId = Annotated[str, Meta(extra_json_schema={"pattern": id_pattern("resp")})]
-ConversationId = Annotated[str, Meta(extra_json_schema={"pattern": id_pattern("conv")})]
 ResponseStatus = Literal["completed", "failed", "in_progress", "cancelled", "queued", "incomplete"]
 
 

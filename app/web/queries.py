@@ -74,7 +74,7 @@ def ascending_page(request: Request[Any, Any, Any]) -> PageQuery:
     params = request.query_params
     return PageQuery(
         limit=_limit(params.get("limit")),
-        order=_order(params.get("order") or "asc"),
+        order=_order(params.get("order", "asc")),
         after=_cursor("after", params.get("after")),
     )
 

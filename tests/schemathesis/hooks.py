@@ -92,7 +92,8 @@ def map_case(_context: Any, case: Case) -> Case:
     relay(case)
     respond(case)
     drop_cursors(case)
-    unlink(case)
+    if linked and case.meta.generation.mode.is_positive:
+        unlink(case)
     if case.method == "POST":
         spare(case.path_parameters)
     return case
@@ -108,10 +109,11 @@ def drop_cursors(case: Case) -> None:
 
 
 def unlink(case: Case) -> None:
-    """Take ids of text completions from where those of chat completions belong: links go by the word "completion"."""
+    """Name nobody where a link led to what is no id of its kind: links go by words, and take null for an id."""
     ids = case.path_parameters or {}
-    if str(ids.get("completion_id")).startswith("cmpl-"):
-        ids["completion_id"] = f"{COMPLETION_PREFIX}{NOBODY}"
+    for name, prefix in ID_PREFIXES.items():
+        if name in ids and not re.fullmatch(PATTERNS[name], str(ids[name])):
+            ids[name] = f"{COMPLETION_PREFIX if prefix == 'chatcmpl' else prefix + '_'}{NOBODY}"
 
 
 def relay(case: Case) -> None:
@@ -153,14 +155,17 @@ def map_body(_context: Any, body: Any) -> Any:
 
 
 def settle(case: Case) -> None:
-    """Put a real family's ids where well-formed ones were made up; every fourth case keeps what it has."""
+    """Put a real family's ids where well-formed ones were made up; every fourth case keeps what it has.
+
+    So does one with a single id of an object that is there. Several are hardly ever of one family by themselves.
+    """
     use = operation_id(case)
     family = chosen(FAMILIES.get(use) or FAMILIES["others"], case)
     if family is None:
         return
     for sent in (case.path_parameters, case.body):
         ids = well_formed(sent, family) if isinstance(sent, dict) else {}
-        if ids and (use in FAMILIES or not all(MADE_HERE.fullmatch(value) for value in ids.values())):
+        if ids and (use in FAMILIES or len(ids) > 1 or not all(MADE_HERE.fullmatch(value) for value in ids.values())):
             sent.update({name: family[name] for name in ids})
     if use == "submitToolOuputsToRun" and case.meta and case.meta.generation.mode.is_positive:
         case.body["tool_outputs"] = [{"tool_call_id": call, "output": "101.25"} for call in family["calls"]]
