@@ -103,7 +103,7 @@ test-schema *args: setup
 # Crash proofs: hundreds of `kill -9` under load, random orders of calls, chunks and crashes
 [group('test')]
 test-faults *args: setup
-    {{ python }} -m pytest tests/faults {{ args }}
+    {{ python }} -m pytest -n 2 --dist loadfile tests/faults {{ args }}
 
 # Rules, alerts and dashboards under a real Prometheus (Debian's `prometheus` and `libfaketime`), in ten troubles
 [group('test')]

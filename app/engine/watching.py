@@ -111,7 +111,7 @@ def trail() -> Trail:
 
 async def followed(begun: Trail, spec: TurnSpec, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Carry out a turn in a task of its own, in the trace and under the ids of what began it."""
-    logs.now_about(**begun.ids, run_id=spec.run_id, project_id=spec.project_id)
+    logs.now_about(**{**begun.ids, "run_id": spec.run_id, "project_id": spec.project_id})
     attributes = genai.turn(spec.run_id, spec.project_id, spec.surface)
     with tracing.span("turn", parent=begun.place, attributes=attributes):
         await work()
