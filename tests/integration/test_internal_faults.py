@@ -152,7 +152,7 @@ class Breaking(RunService):
     def __init__(self, api: Served) -> None:
         vars(self).update(vars(api.parts.runs))
 
-    async def stream(self, started: Any) -> AsyncIterator[bytes]:  # type: ignore[override]
+    async def stream(self, started: Any) -> AsyncIterator[bytes]:  # type: ignore[override]  # raises, whatever it is given
         async for frames in super().stream(started):
             yield frames
             raise RuntimeError(SECRET)
