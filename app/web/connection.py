@@ -62,7 +62,7 @@ class Connection(HttpToolsProtocol):
         self._refusal: ApiError | None = None
 
     # uvicorn narrows the parameter as well: a server on a TCP port is handed nothing but a Transport.
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request, or turn away who is one too many."""
         super().connection_made(transport)
         beyond = len(self.connections) - self._bounds.connections
