@@ -188,7 +188,7 @@ async def test_a_response_of_the_background_waits_for_its_turn(narrow: Scripted)
 
 
 async def test_a_response_whose_time_is_up_failed(conformance: Checker, tmp_path: Path) -> None:
-    async with led_by_a_script(conformance, tmp_path, RUN_EXPIRES_AFTER_S="1") as late:
+    async with led_by_a_script(conformance, tmp_path, RUN_EXPIRES_AFTER_S="2") as late:
         late.model.script.append(stalls(role(), text("Well")))
         response = await respond(late.client, "x")
         assert (response["status"], text_of(response)) == ("failed", "Well")
