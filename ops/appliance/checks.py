@@ -14,7 +14,16 @@ from ops.appliance.docker import asked, containers
 OLDEST_ENGINE = (20, 10)
 OLDEST_COMPOSE = (2, 26)
 FREE_BYTES = 10 * 1024**3
-GIVEN_ONLY_BY_FILE = ("API_KEY", "KEY_PEPPER", "MODEL_API_KEY")
+GIVEN_ONLY_BY_FILE = {
+    "API_KEY": "secrets/",
+    "KEY_PEPPER": "secrets/",
+    "MODEL_API_KEY": "secrets/",
+    "BACKUP_BUCKET_ACCESS_KEY": "BACKUP_BUCKET_ACCESS_KEY_FILE",
+    "BACKUP_BUCKET_SECRET_KEY": "BACKUP_BUCKET_SECRET_KEY_FILE",
+    "BACKUP_IDENTITY": "BACKUP_IDENTITY_FILE, for one restore",
+}
+NO_SECRET = Path("/dev/null")
+"""What compose.yaml names where the operator names no file."""
 OWN_MACHINE = re.compile(r"//(localhost|127\.|\[::1\])")
 
 
@@ -36,6 +45,7 @@ def all_checks(config: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[Ch
     yield ports_check(config)
     yield disk_check(Path(str(engine.get("DockerRootDir", "/"))))
     yield secrets_check(config)
+    yield copies_check(config)
     yield model_check(config)
     yield environment_check(env)
 
@@ -128,7 +138,8 @@ def disk_check(root: Path) -> Check:
 
 def secret_files(config: Mapping[str, Any]) -> dict[str, Path]:
     """Return where the secrets of the services are."""
-    return {name: Path(secret["file"]) for name, secret in (config.get("secrets") or {}).items() if "file" in secret}
+    files = {name: Path(secret["file"]) for name, secret in (config.get("secrets") or {}).items() if "file" in secret}
+    return {name: path for name, path in files.items() if path != NO_SECRET}
 
 
 def secrets_check(config: Mapping[str, Any]) -> Check:
@@ -137,6 +148,25 @@ def secrets_check(config: Mapping[str, Any]) -> Check:
     missing = secrets.missing(files)
     found = f"{len(files) - len(missing)} of {len(files)} there"
     return Check("secrets", found, tuple(secrets.problems(files)))
+
+
+def copies_check(config: Mapping[str, Any]) -> Check:
+    """Look at where copies of backups go. Whether the folder can be written is the sidecar's to find out."""
+    service = config["services"].get("backup") or {}
+    settings = service.get("environment") or {}
+    folders = [
+        one["source"] for one in service.get("volumes") or () if (one["type"], one["target"]) == ("bind", "/copy")
+    ]
+    buckets = [str(url) for url in [settings.get("BACKUP_BUCKET_URL")] if url]
+    away = tuple(
+        f"BACKUP_COPY_DIR {folder}: no folder is there: mount its disk, mkdir it there, chown 10001:10001"
+        for folder in folders
+        if not Path(folder).is_dir()
+    )
+    named = all(settings.get(f"BACKUP_BUCKET_{key}_KEY_FILE") for key in ("ACCESS", "SECRET"))
+    without = ("BACKUP_BUCKET_URL: needs BACKUP_BUCKET_ACCESS_KEY_FILE and BACKUP_BUCKET_SECRET_KEY_FILE",)
+    found = ", ".join([*folders, *buckets]) or "none: a dead disk takes all snapshots along with the state"
+    return Check("copies", found, (*away, *(without if buckets and not named else ())))
 
 
 def model_check(config: Mapping[str, Any]) -> Check:
@@ -155,5 +185,7 @@ def model_check(config: Mapping[str, Any]) -> Check:
 def environment_check(env: Mapping[str, str]) -> Check:
     """Refuse secrets in the environment: the appliance reads files, and would silently go by those."""
     given = [name for name in GIVEN_ONLY_BY_FILE if env.get(name)]
-    words = tuple(f"{name} is set: the appliance takes it from secrets/, remove it from .env" for name in given)
+    words = tuple(
+        f"{name} is set: the appliance takes it from {GIVEN_ONLY_BY_FILE[name]}, remove it from .env" for name in given
+    )
     return Check("environment", "no secrets" if not given else "secrets", words)

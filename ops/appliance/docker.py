@@ -16,11 +16,17 @@ class DockerFailed(Exception):
     """A command failed; the message is what it said last, in one line."""
 
 
-def asked(*words: str, env: Mapping[str, str] = os.environ) -> str:
-    """Run `docker WORDS` and return what it prints. Raises DockerFailed."""
+def asked(*words: str, given: str | None = None) -> str:
+    """Run `docker WORDS`, with what it is given to read; return what it prints. Raises DockerFailed."""
     try:
         done = subprocess.run(
-            ["docker", *words], cwd=ROOT, env=env, capture_output=True, text=True, timeout=ASKED_WITHIN_S, check=False
+            ["docker", *words],
+            cwd=ROOT,
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=ASKED_WITHIN_S,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as failure:
         raise DockerFailed(f"docker {words[0]}: {failure}") from None
@@ -29,10 +35,17 @@ def asked(*words: str, env: Mapping[str, str] = os.environ) -> str:
     return done.stdout
 
 
-def told(*words: str, env: Mapping[str, str] = os.environ, within_s: float | None = DONE_WITHIN_S) -> None:
+def told(
+    *words: str,
+    env: Mapping[str, str] = os.environ,
+    within_s: float | None = DONE_WITHIN_S,
+    given: str | None = None,
+) -> None:
     """Run `docker WORDS` with its output on the terminal. Raises DockerFailed."""
     try:
-        done = subprocess.run(["docker", *words], cwd=ROOT, env=env, timeout=within_s, check=False)
+        done = subprocess.run(
+            ["docker", *words], cwd=ROOT, env=env, input=given, text=True, timeout=within_s, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as failure:
         raise DockerFailed(f"docker {words[0]}: {failure}") from None
     if done.returncode:

@@ -5,7 +5,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import click
@@ -61,30 +61,33 @@ def read(body: bytes) -> State:
 def wait_until_ready(url: str, within_s: float, *, database_alone: bool = False) -> State:
     """Wait, showing on one line what for. Raises DockerFailed with what ended it before.
 
-    With `database_alone` a model that still loads is no reason to wait.
+    With `database_alone` a model that still loads is no reason to wait, and another service that died none to give up.
     """
     began = looked = time.monotonic()
     line = ProgressLine()
     while True:
         state, waited = state_of(url), time.monotonic() - began
         if state.stage == "ready" or (database_alone and state.database == "ok"):
-            say_what_died()
+            say_what_died(("api",) if database_alone else ())
             line.end(f"{state.stage} after {waited:.1f} s")
             return state
         line.show(state.words, waited)
         if time.monotonic() - looked > LOOK_EVERY_S:
             looked = time.monotonic()
-            say_what_died()
+            say_what_died(("api",) if database_alone else ())
         if waited > within_s:
             line.end("")
             raise DockerFailed(f"not ready after {within_s:.0f} s: {state.words}")
         time.sleep(PAUSE_S)
 
 
-def say_what_died() -> None:
-    """Raise DockerFailed when a container ended by itself or is started again and again, with its last words."""
+def say_what_died(services: Collection[str] = ()) -> None:
+    """Raise DockerFailed when a container ended by itself or is started again and again, with its last words.
+
+    Only those of some services, if any are named.
+    """
     for one in containers():
-        if one["State"] in ("exited", "dead", "restarting"):
+        if one["State"] in ("exited", "dead", "restarting") and (not services or one["Service"] in services):
             words = asked("logs", "--tail", LAST_LINES, str(one["Name"]))
             click.echo(f"\n{words.rstrip()}", err=True)
             raise DockerFailed(

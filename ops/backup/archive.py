@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from ops.backup.failures import BackupFailed, Damaged
+from ops.backup.failures import Damaged
 from ops.backup.manifest import Chunk, Manifest, decode, decode_list, encode, encode_list, sha256, time_of
 from ops.backup.places import Place
 from ops.backup.sealing import Sealer, packed, unpacked
@@ -64,14 +64,14 @@ class Archive:
             raise Damaged(f"{path_of(name)} is not what was written")
         return Chunk(sha256(plain), name), len(stored)
 
-    def put_list(self, chunks: list[Chunk], known: frozenset[str]) -> str:
-        """Store a list unless it is known; return its name."""
+    def put_list(self, chunks: list[Chunk], known: frozenset[str]) -> tuple[str, int]:
+        """Store a list unless it is known; return its name and the size of what was stored."""
         stored = packed(encode_list(chunks))
         if sha256(stored) in known:
-            return sha256(stored)
+            return sha256(stored), 0
         name = self._put(stored)
         self.get(name)
-        return name
+        return name, len(stored)
 
     def _put(self, stored: bytes) -> str:
         name = sha256(stored)
@@ -150,8 +150,3 @@ def _is_id(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def unreachable(failure: BackupFailed, label: str) -> BackupFailed:
-    """Say of which copy a failure is."""
-    return BackupFailed(failure.cause, f"{label}: {failure}")

@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store
 
+from app.settings import without_password
 from ops.backup.failures import BackupFailed
 from ops.backup.settings import BackupSettings
 
@@ -25,6 +26,7 @@ class Bucket:
         host, _, path = rest.partition("/")
         bucket, _, prefix = path.strip("/").partition("/")
         self.label = label
+        self._where = without_password(f"{scheme}://{host}/{bucket}")
         self._store = S3Store(
             bucket,
             prefix=prefix or None,
@@ -75,7 +77,17 @@ class Bucket:
         try:
             yield
         except (BaseError, OSError, ValueError) as failure:
-            kind = type(failure).__name__
-            raise BackupFailed(
-                "copy_unreachable", f"S3-compatible storage does not do what it is asked: {kind}"
-            ) from None
+            raise BackupFailed("copy_unreachable", f"{self._where}: {_words(failure)}") from None
+
+
+def _words(failure: Exception) -> str:
+    """Say what keeps a bucket from being used, as far as the kind of a failure tells."""
+    match failure:
+        case PermissionDeniedError() | UnauthenticatedError():
+            return "it refuses these credentials, or what was asked with them"
+        case FileNotFoundError():
+            return "there is no such bucket"
+        case _:
+            return (
+                f"no answer that can be used ({type(failure).__name__}; the appliance goes out with BACKUP_EGRESS=true)"
+            )

@@ -1,40 +1,63 @@
-"""A restore of the composed appliance: files in a container that has both volumes, the API by Docker Compose.
+"""Backups of the composed appliance: verbs run in a container that has the volumes; the API by Docker Compose.
 
-vLLM is left alone: to load its model again would take minutes.
+vLLM is left alone: to load its model again would take minutes. The age identity goes in by standard input, so that no
+container sees the file that it is in, and it may be one that only its owner can read.
 """
 
 import os
+import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 
+import click
 import msgspec
 
-from ops.appliance.docker import DONE_WITHIN_S, ROOT, DockerFailed, asked, compose_config, told
+from ops.appliance.docker import DONE_WITHIN_S, ROOT, DockerFailed, asked, compose_config, containers, told
 from ops.appliance.waiting import address, wait_until_ready
 from ops.backup.failures import BackupFailed
 from ops.backup.restoring import Progress
 from ops.backup.switching import GATE_S
 
-KEEPER = (
-    "compose",
-    "--profile",
-    "*",
-    "run",
-    "--rm",
-    "--no-deps",
-    "-T",
-    "--entrypoint",
-    "python",
-    "--env",
-    "BACKUP_DIR=/backups",
-)
-IDENTITY = "/run/backup-identity"
+COMPOSE = ("compose", "--progress", "quiet", "--profile", "*")
+BESIDE = (*COMPOSE, "exec", "-T")
+KEEPER = (*COMPOSE, "run", "--rm", "--no-deps", "-T", "--entrypoint", "python")
+WHERE_IT_IS_READ = "/dev/stdin"
+
+
+def is_composed() -> bool:
+    """Tell whether the appliance is here and no other state is meant. Raises BackupFailed when it is down."""
+    if os.environ.get("DATABASE_URL") or os.environ.get("DATABASE_URL_FILE") or shutil.which("docker") is None:
+        return False
+    try:
+        if containers():
+            return True
+        label = f"label=com.docker.compose.project={compose_config()['name']}"
+        left = asked("volume", "ls", "--quiet", "--filter", label, "--filter", "label=com.docker.compose.volume=state")
+    except DockerFailed:
+        return False
+    if left.strip():
+        words = "the appliance is down: `just up --wait-s 0` first; or say with DATABASE_URL which other state is meant"
+        raise BackupFailed("other", words)
+    return False
+
+
+def in_sidecar(*words: str) -> None:
+    """Run a verb where snapshots are taken, or, while that does not run, as the keeper. Raises BackupFailed."""
+    try:
+        runs = any(one["Service"] == "backup" and one["State"] == "running" for one in containers())
+        if not runs:
+            in_keeper(*words)
+        else:
+            told(*BESIDE, *_key(), "backup", "python", "-m", "ops", *words, given=_identity() or "")
+    except DockerFailed as failure:
+        raise BackupFailed("other", str(failure)) from None
 
 
 def in_keeper(*words: str) -> None:
     """Run a verb where both volumes are, its output on the terminal. Raises BackupFailed."""
     try:
-        told(*KEEPER, *_identity(), "state-keeper", "-m", "ops", *words)
+        told(*KEEPER, *_key(), "state-keeper", "-m", "ops", *words, given=_identity() or "")
     except DockerFailed as failure:
         raise BackupFailed("other", str(failure)) from None
 
@@ -42,31 +65,42 @@ def in_keeper(*words: str) -> None:
 def asked_of_keeper(*words: str) -> str:
     """Run a verb there and return what it prints. Raises BackupFailed."""
     try:
-        return asked(*KEEPER, *_identity(), "state-keeper", "-m", "ops", *words)
+        return asked(*KEEPER, *_key(), "state-keeper", "-m", "ops", *words, given=_identity() or "")
     except DockerFailed as failure:
         raise BackupFailed("other", str(failure)) from None
 
 
 def poured(target: Path, *words: str) -> None:
     """Run a verb there and put what it prints into a file here. Raises BackupFailed; then there is no file."""
-    command = ["docker", *KEEPER, *_identity(), "state-keeper", "-m", "ops", *words]
+    command = ["docker", *KEEPER, *_key(), "state-keeper", "-m", "ops", *words]
+    given = (_identity() or "").encode()
     try:
         with target.open("xb") as file:
             target.chmod(0o600)
-            done = subprocess.run(command, cwd=ROOT, stdout=file, timeout=DONE_WITHIN_S, check=False)
+            done = subprocess.run(command, cwd=ROOT, input=given, stdout=file, timeout=DONE_WITHIN_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as failure:
-        raise BackupFailed("other", f"docker: {type(failure).__name__}") from None
+        target.unlink(missing_ok=True)
+        raise BackupFailed("other", f"{target}: {type(failure).__name__}") from None
     if done.returncode:
         target.unlink()
         raise BackupFailed("other", "the snapshot could not be read; the lines above say why")
 
 
-def _identity() -> tuple[str, ...]:
-    """Lend the container the file of the age identity for as long as it runs, if one is named."""
+@cache
+def _identity() -> str | None:
+    """Read the age identity, if a file of it is named; once, for it may be a pipe. Raises BackupFailed."""
     file = os.environ.get("BACKUP_IDENTITY_FILE")
     if not file:
-        return ()
-    return "--volume", f"{Path(file).resolve()}:{IDENTITY}:ro", "--env", f"BACKUP_IDENTITY_FILE={IDENTITY}"
+        return None
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as failure:
+        reason = getattr(failure, "strerror", None) or "it is no text"
+        raise BackupFailed("no_key", f"BACKUP_IDENTITY_FILE {file} cannot be read: {reason}") from None
+
+
+def _key() -> tuple[str, ...]:
+    return () if _identity() is None else ("--env", f"BACKUP_IDENTITY_FILE={WHERE_IT_IS_READ}")
 
 
 class ComposedFiles:
@@ -107,7 +141,8 @@ class ComposedServer:
         """Wait until it says that it reads its database; its model may still load."""
         try:
             wait_until_ready(address(compose_config()), GATE_S, database_alone=True)
-        except DockerFailed:
+        except DockerFailed as failure:
+            click.echo(str(failure), err=True)
             return False
         return True
 

@@ -33,7 +33,7 @@ class CopyKeeper:
         self._metrics = metrics
         self._clock = clock
         self._reached = reached
-        self._copier = Copier(parts.local, there)
+        self._copier = Copier(parts.local, there, parts.retention, clock)
         self._pruned_at = self._scrubbed_at = clock()
         self._news = threading.Event()
         self._stopped = False
@@ -71,12 +71,15 @@ class CopyKeeper:
             self._parts.notes.note_copy(self._label, state)
 
     def bring(self) -> None:
-        """Copy what is missing. Raises BackupFailed."""
-        missing = len(self._copier.missing())
-        self._metrics.behind.labels(self._label).set(missing)
-        if missing:
-            self._copier.bring(lambda: self._stopped, self._reached)
-            self._metrics.behind.labels(self._label).set(len(self._copier.missing()))
+        """Copy what is missing; tell before and after it how much that is. Raises BackupFailed."""
+        bad = self._parts.notes.read().damaged
+        behind = self._metrics.behind.labels(self._label)
+        behind.set(len(self._copier.missing(bad)))  # also of a copy that does not answer
+        try:
+            self._copier.bring(lambda: self._stopped, self._reached, bad)
+            self._copier.look()
+        finally:
+            behind.set(len(self._copier.missing(bad)))
 
     def _prune_when_due(self) -> None:
         if self._clock() - self._pruned_at < PRUNE_EVERY_S:
@@ -92,10 +95,10 @@ class CopyKeeper:
     def _scrub_what_is_due(self) -> None:
         now = self._clock()
         numbers = due(self._scrubbed_at, now, self._parts.settings.scrub_every_s * SCRUBBED_LESS)
-        self._scrubbed_at = now
         damaged: set[str] = set()
         for number in numbers:
             damaged |= scrub(self._there, number, [self._parts.local])[1]
+        self._scrubbed_at = now  # one that went away meanwhile has the same turn again
         if damaged:
             self._copier.forget()
             raise BackupFailed("damaged", f"{len(damaged)} files of the copy {self._label} are damaged")

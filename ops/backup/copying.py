@@ -1,38 +1,72 @@
 """Brings a second place up to the first: what it lacks is put there, read back and compared, the newest first."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from ops.backup.archive import AT_ONCE, OBJECTS, SNAPSHOTS, Archive, path_of
 from ops.backup.failures import Damaged
 from ops.backup.manifest import Manifest
+from ops.backup.retention import Retention, dropped
 from ops.backup.snapshot import Reached, pass_by
+
+Clock = Callable[[], float]
+
+
+def lacking(here: Iterable[str], there: Iterable[str], bad: frozenset[str], now: float, keep: Retention) -> list[str]:
+    """Return the snapshots that a copy should have and has not, newest first.
+
+    Not those that are damaged here, nor those that it would prune again: each place prunes at an hour of its own.
+    """
+    ours, theirs = set(here), set(there)
+    pruned = dropped(ours | theirs, lambda name: name not in bad, now, keep)
+    return sorted(ours - theirs - bad - set(pruned), reverse=True)
 
 
 class Copier:
     """Copies snapshots from the store here to one other place. Used by one thread at a time."""
 
-    def __init__(self, local: Archive, there: Archive) -> None:
+    def __init__(self, local: Archive, there: Archive, keep: Retention | None = None, clock: Clock = time.time) -> None:
         self.there = there
         self._local = local
+        self._keep = keep or Retention()
+        self._clock = clock
         self._known: set[str] | None = None
+        self._have: list[str] = []
 
-    def missing(self) -> list[str]:
-        """Return the snapshots here that are not there, newest first."""
-        have = set(self.there.ids())
-        return [name for name in reversed(self._local.ids()) if name not in have]
+    def look(self) -> None:
+        """Ask which snapshots are there. Raises BackupFailed."""
+        self._have = self.there.ids()
 
-    def bring(self, stopped: Callable[[], bool] = lambda: False, reached: Reached = pass_by) -> int:
-        """Copy what is missing; return how many snapshots were copied. Raises BackupFailed."""
+    def missing(self, bad: frozenset[str] = frozenset()) -> list[str]:
+        """Return the snapshots that were not there at the last look, newest first."""
+        return lacking(self._local.ids(), self._have, bad, self._clock(), self._keep)
+
+    def bring(
+        self,
+        stopped: Callable[[], bool] = lambda: False,
+        reached: Reached = pass_by,
+        bad: frozenset[str] = frozenset(),
+    ) -> int:
+        """Copy what is missing; return how many snapshots were copied. One that is damaged keeps no other from it.
+
+        Raises BackupFailed.
+        """
+        self.look()
         copied = 0
-        for name in self.missing():
+        problem: Damaged | None = None
+        for name in self.missing(bad):
             if stopped():
                 break
             try:
                 copied += self._copy(name, reached)
+            except Damaged as damage:
+                self._known, problem = None, problem or damage
             except BaseException:
                 self._known = None  # ask again what is there
                 raise
+        if problem is not None:
+            raise problem
         return copied
 
     def _copy(self, name: str, reached: Reached) -> bool:

@@ -42,9 +42,12 @@ def prove(path: Path, manifest: Manifest) -> None:
 
 
 def require_key(archive: Archive, manifest: Manifest) -> None:
-    """Raise NoKey for a snapshot that cannot be opened here, before anything is read."""
-    if manifest.recipients and not archive.sealer.has_identity:
+    """Raise NoKey for a snapshot that cannot be opened here, before much is read."""
+    if not manifest.recipients:
+        return
+    if not archive.sealer.has_identity:
         raise NoKey
+    archive.get_chunk(next(archive.lists(manifest))[0])
 
 
 def revocations_since(archive: Archive, manifest: Manifest) -> bytes:

@@ -1,8 +1,12 @@
 """What there is to restore: every snapshot, here or in a copy, with what is known about it."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ops.backup.failures import BackupFailed, Damaged
+from ops.backup.archive import AT_ONCE, Archive
+from ops.backup.copying import lacking
+from ops.backup.failures import BackupFailed
 from ops.backup.manifest import Manifest, time_of
 from ops.backup.opening import Parts
 from ops.backup.record import Record
@@ -11,22 +15,42 @@ from ops.backup.record import Record
 def listed(parts: Parts) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Return the snapshots, newest first, and in words how each copy is. Raises BackupFailed."""
     record = parts.notes.read()
-    here = set(parts.local.ids())
-    copies: dict[str, set[str]] = {}
+    have = {parts.local.place.label: (parts.local, set(parts.local.ids()))}
     states: dict[str, str] = {}
     for archive in parts.copies:
         label = archive.place.label
         try:
-            copies[label] = set(archive.ids())
-            states[label] = f"reachable, {len(here - copies[label])} snapshots behind"
+            have[label] = archive, set(archive.ids())
+            states[label] = _copy_in_words(parts, record, have[label][1])
         except BackupFailed as failure:
             states[label] = f"not reachable: {failure}"
-    names = here.union(*copies.values())
-    return [_described(parts, record, copies, here, name) for name in sorted(names, reverse=True)], states
+            continue
+        noted = record.copies.get(label)
+        if noted is not None and not noted.ok:
+            states[label] += f"; what was tried last failed: {noted.words}"
+    names = sorted(set().union(*(ids for _, ids in have.values())), reverse=True)
+    with ThreadPoolExecutor(AT_ONCE) as pool:  # what is only in a bucket costs a request each
+        described = pool.map(lambda name: _described(record, have, name), names)
+        return [one for one in described if one is not None], states
 
 
-def _described(parts: Parts, record: Record, copies: dict[str, set[str]], here: set[str], name: str) -> dict[str, Any]:
-    manifest, state = _read(parts, record, name) if name in here else (None, "only in a copy")
+def _copy_in_words(parts: Parts, record: Record, there: set[str]) -> str:
+    behind = len(lacking(parts.local.ids(), there, record.damaged, time.time(), parts.retention))
+    return f"reachable, {behind} snapshot{'' if behind == 1 else 's'} behind"
+
+
+def _described(record: Record, have: dict[str, tuple[Archive, set[str]]], name: str) -> dict[str, Any] | None:
+    """Say what is known of a snapshot; None of one that was pruned meanwhile."""
+    (_, local), *copies = have.values()
+    nearest = next(archive for archive, ids in have.values() if name in ids)
+    try:
+        manifest = _manifest(nearest, name)
+    except KeyError:
+        return None
+    if name not in local:
+        state = "only in a copy"
+    else:
+        state = "damaged" if manifest is None or name in record.damaged else "verified"
     drill = record.drills.get(name)
     return {
         "id": name,
@@ -39,13 +63,13 @@ def _described(parts: Parts, record: Record, copies: dict[str, set[str]], here: 
         "encrypted": None if manifest is None else bool(manifest.recipients),
         "state": state,
         "drill": None if drill is None else {"at": drill.at, "ok": drill.ok, "words": drill.words},
-        "copies": [label for label, names in copies.items() if name in names],
+        "copies": [archive.place.label for archive, ids in copies if name in ids],
     }
 
 
-def _read(parts: Parts, record: Record, name: str) -> tuple[Manifest | None, str]:
+def _manifest(archive: Archive, name: str) -> Manifest | None:
+    """Read what a snapshot is; None where that is damaged, or not to be had any more."""
     try:
-        manifest = parts.local.manifest(name)
-    except (Damaged, KeyError):
-        return None, "damaged"
-    return manifest, "damaged" if name in record.damaged else "verified"
+        return archive.manifest(name)
+    except BackupFailed:
+        return None

@@ -9,7 +9,7 @@ from app.settings import Settings
 from ops.backup.archive import Archive
 from ops.backup.bucket import Bucket
 from ops.backup.failures import BackupFailed
-from ops.backup.places import Folder
+from ops.backup.places import Folder, Mounted
 from ops.backup.record import Notes
 from ops.backup.retention import Retention
 from ops.backup.sealing import Sealer
@@ -55,7 +55,7 @@ def parts_of(settings: Settings, backup: BackupSettings) -> Parts:
     sealer = Sealer(backup.recipients, backup.identity)
     copies = []
     if backup.copy_folder is not None:
-        copies.append(Archive(Folder(Path(backup.copy_folder), "directory"), sealer))
+        copies.append(Archive(Mounted(Path(backup.copy_folder), "directory"), sealer))
     if backup.bucket_url is not None:
         copies.append(Archive(Bucket(backup), sealer))
     source = Source(file, journal_path(settings, file))

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -51,7 +51,7 @@ class Folder:
     def get(self, name: str) -> bytes:
         """Read a file."""
         try:
-            with on_disk(self.root / name):
+            with self._asked(self.root / name):
                 return (self.root / name).read_bytes()
         except BackupFailed as failure:
             if isinstance(failure.__cause__, FileNotFoundError):
@@ -62,7 +62,7 @@ class Folder:
         """Write beside, sync, rename. A name that is taken is replaced in one step."""
         path = self.root / name
         part = path.with_name(path.name + PART)
-        with on_disk(path):
+        with self._asked(path):
             self._make(path.parent)
             try:
                 with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE), "wb") as file:
@@ -87,13 +87,13 @@ class Folder:
         """Sync the folders that files were put into."""
         while self._touched:
             folder = self._touched.pop()
-            with on_disk(folder):
+            with self._asked(folder):
                 sync_folder(folder)
 
     def names(self, prefix: str) -> Iterator[tuple[str, int]]:
         """List a folder and those in it, without what a writer that was killed left behind."""
-        with on_disk(self.root):
-            for folder, _, files in os.walk(self.root / prefix):
+        with self._asked(self.root):
+            for folder, _, files in os.walk(self.root / prefix, onerror=_unless_gone):
                 for name in files:
                     path = Path(folder) / name
                     if not name.endswith(PART):
@@ -103,13 +103,36 @@ class Folder:
     def delete(self, names: Iterable[str]) -> None:
         """Unlink. What reappears after a power cut is removed by the next pruning."""
         for name in names:
-            with on_disk(self.root / name):
+            with self._asked(self.root / name):
                 (self.root / name).unlink(missing_ok=True)
 
     def sweep(self) -> None:
         """Remove what a writer that was killed left behind. The caller holds the lock."""
-        with on_disk(self.root):
+        with self._asked(self.root):
             for folder, _, files in os.walk(self.root):
                 for name in files:
                     if name.endswith(PART):
                         (Path(folder) / name).unlink(missing_ok=True)
+
+    @contextmanager
+    def _asked(self, path: Path) -> Iterator[None]:
+        """Turn what the file system refuses into BackupFailed."""
+        with on_disk(path):
+            yield
+
+
+class Mounted(Folder):
+    """A folder on a disk that may be away. It is never made here: that would be one on the disk under its mount."""
+
+    @contextmanager
+    def _asked(self, path: Path) -> Iterator[None]:
+        with on_disk(path, "copy_unreachable"):
+            if not self.root.is_dir():
+                raise BackupFailed("copy_unreachable", f"there is no folder {self.root}: is its disk mounted?")
+            yield
+
+
+def _unless_gone(failure: OSError) -> None:
+    """Pass over a folder that is not there, and over none that cannot be read: its files would seem to be gone."""
+    if not isinstance(failure, FileNotFoundError):
+        raise failure

@@ -33,20 +33,25 @@ class Plan(Struct, frozen=True):
     target: str
     keeps_present: bool
     encrypted: bool
+    not_asked: dict[str, str]
 
 
 class Chosen(Struct, frozen=True):
-    """A snapshot that is whole, and where it was found."""
+    """A snapshot that is whole, and where it was found; and in words why a place could not be asked."""
 
     archive: Archive
     manifest: Manifest
+    not_asked: dict[str, str] = {}
 
 
 def choose(parts: Parts, wanted: str | None, moment: float | None) -> Chosen:
     """Find the snapshot that is meant and read every file of it. Raises BackupFailed."""
-    names = sorted({name for archive in parts.archives for name in reachable(archive)})
+    names, not_asked = reachable(parts)
     if not names:
-        raise BackupFailed("other", "there is no snapshot, here or in a copy that answers")
+        reasons = "".join(f"; {label}: {words}" for label, words in not_asked.items())
+        raise BackupFailed(
+            "other", f"there is no snapshot in {parts.settings.path}, or in a copy that answers{reasons}"
+        )
     if moment is not None:
         name = at_time(names, moment)
     elif wanted in (None, "latest"):
@@ -63,7 +68,7 @@ def choose(parts: Parts, wanted: str | None, moment: float | None) -> Chosen:
             f"snapshot {name} has schema revision {manifest.schema_revision} of release {manifest.app_version}, which "
             f"this release does not know (its newest is {head()}): restore it with that release or a newer one",
         )
-    return Chosen(archive, manifest)
+    return Chosen(archive, manifest, not_asked)
 
 
 def newest_with_content(parts: Parts, names: Sequence[str]) -> str:
@@ -86,12 +91,16 @@ def newest_with_content(parts: Parts, names: Sequence[str]) -> str:
     return names[-1]
 
 
-def reachable(archive: Archive) -> Sequence[str]:
-    """List the snapshots of a place; none when it does not answer, which is no reason not to use the others."""
-    try:
-        return archive.ids()
-    except BackupFailed:
-        return ()
+def reachable(parts: Parts) -> tuple[list[str], dict[str, str]]:
+    """List the snapshots of all places; and why a place does not answer, which is no reason not to use the others."""
+    names: set[str] = set()
+    not_asked = {}
+    for archive in parts.archives:
+        try:
+            names.update(archive.ids())
+        except BackupFailed as failure:
+            not_asked[archive.place.label] = str(failure)
+    return sorted(names), not_asked
 
 
 def plan_of(found: Chosen, target: Path, *, keeps_present: bool) -> Plan:
@@ -112,4 +121,5 @@ def plan_of(found: Chosen, target: Path, *, keeps_present: bool) -> Plan:
         target=str(target),
         keeps_present=keeps_present,
         encrypted=bool(manifest.recipients),
+        not_asked=found.not_asked,
     )

@@ -1,6 +1,7 @@
 """What is known about snapshots beside what they say themselves: drills, damage, how copies are. One small file."""
 
 import fcntl
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ NAME = "record.json"
 LOCK = "lock"
 WAIT_S = 300.0
 LOOK_S = 0.05
+SAY_AFTER_S = 2.0
+log = logging.getLogger(__name__)
 
 
 class Drill(Struct, frozen=True):
@@ -85,10 +88,15 @@ class Notes(NamedTuple):
             handle = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-            deadline = time.monotonic() + (WAIT_S if wait else 0)
+            began = time.monotonic()
+            said = False
             while not _taken(handle, kind):
-                if time.monotonic() >= deadline:
+                waited = time.monotonic() - began
+                if waited >= (WAIT_S if wait else 0):
                     raise BackupFailed("in_use", f"{self.folder} is in use by another backup or restore")
+                if waited >= SAY_AFTER_S and not said:
+                    said = True
+                    log.warning("waiting, at most %.0f s, for what another backup or restore does", WAIT_S)
                 time.sleep(LOOK_S)
             yield
         finally:

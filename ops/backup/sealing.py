@@ -44,7 +44,7 @@ class Sealer:
             return unpacked(packed)
         except pyrage.DecryptError as failure:
             if "matching" in str(failure):
-                raise NoKey from None
+                raise NoKey(given=self.has_identity) from None
             raise Damaged("an encrypted file cannot be opened: it is damaged") from None
 
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from ops.backup.copy_keeper import CopyKeeper
@@ -27,6 +28,8 @@ from ops.backup.trying import tried
 log = logging.getLogger(__name__)
 
 RETRY_DRILL_S = 900.0
+PAUSE_S = 0.2
+"""At least so long between two looks, where a snapshot takes longer than that, too: a restore waits for its turn."""
 Clock = Callable[[], float]
 
 
@@ -68,7 +71,7 @@ class Sidecar:
             while not self._stopped.is_set():
                 began = time.monotonic()
                 self.tick(drills)
-                self._stopped.wait(max(0.0, self._every_s - (time.monotonic() - began)))
+                self._stopped.wait(max(PAUSE_S, self._every_s - (time.monotonic() - began)))
         for thread in threads:
             thread.join()
 
@@ -82,6 +85,11 @@ class Sidecar:
         """Tell what an earlier sidecar found: a start is no reason for an alert."""
         record = self.parts.notes.read()
         self.metrics.damaged.set(len(record.damaged))
+        newest = self.parts.local.newest()
+        if newest is not None:
+            self._captured_at = newest.taken_at
+            self.metrics.last_success.set(newest.taken_at)
+            self._tell(newest)
         last = max(record.drills.values(), key=lambda made: made.at, default=None)
         if last is not None:
             self.metrics.last_drill.set(last.at)
@@ -108,26 +116,30 @@ class Sidecar:
             if taken is None:
                 return
             self._captured, self._captured_at = state, now
-            self._tell(taken.manifest, taken.chunks, is_new=taken.is_new)
+            self._tell(taken.manifest)
+            self.metrics.chunks.set(taken.chunks)
+            if taken.is_new:
+                self._tell_news(taken.manifest)
         self.metrics.last_success.set(now)
         newest = self.parts.local.newest() if drill_due else None
         if newest is not None:
             self._drilled_at = now
             self._drilling = drills.submit(self._drill, newest)
 
-    def _tell(self, manifest: Manifest, chunks: int, *, is_new: bool) -> None:
+    def _tell(self, manifest: Manifest) -> None:
         self.metrics.last_verified.set(self._captured_at)
         self.metrics.snapshots.set(len(self.parts.local.ids()))
         self.metrics.size.set(manifest.size_bytes)
-        self.metrics.chunks.set(chunks)
         self.metrics.new.set(manifest.new_bytes)
         self.metrics.duration.set(manifest.duration_s)
         self.metrics.stall.set(manifest.stall_s)
-        if is_new:
-            told = {"snapshot": manifest.id, "new_bytes": manifest.new_bytes, "seconds": manifest.duration_s}
-            log.info("snapshot taken and verified", extra=told)
-            for copy in self._copies:
-                copy.tell()
+
+    def _tell_news(self, manifest: Manifest) -> None:
+        told = {"snapshot": manifest.id, "new_bytes": manifest.new_bytes, "seconds": manifest.duration_s}
+        log.info("snapshot taken and verified", extra=told)
+        self.metrics.stored.inc(manifest.new_bytes)  # until the next pruning counts all of it
+        for copy in self._copies:
+            copy.tell()
 
     @property
     def _sealed(self) -> bool:
@@ -170,4 +182,5 @@ class Sidecar:
         source = self.parts.source
         self.metrics.at_risk.set(0.0 if source.state() == self._captured else self._clock() - self._captured_at)
         self.metrics.wal.set(source.wal_bytes())
-        self.metrics.free.set(shutil.disk_usage(self.parts.settings.path).free)
+        with suppress(OSError):  # a store that is away is told of by what cannot be done with it
+            self.metrics.free.set(shutil.disk_usage(self.parts.settings.path).free)

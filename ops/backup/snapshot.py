@@ -112,7 +112,7 @@ class Snapshotter:
         newest = self.archive.newest()
         with on_disk(plain):
             stored = store_file(plain, self.archive, self._known_in(newest), reached)
-        beside = None if journal is None else self._store_journal(journal, newest)
+        beside, beside_bytes = (None, 0) if journal is None else self._store_journal(journal, newest)
         reached("stored")
         names = self.archive.ids()
         manifest = Manifest(
@@ -128,7 +128,7 @@ class Snapshotter:
             watermarks=found.marks.watermarks,
             journal=beside,
             recipients=self.recipients,
-            new_bytes=stored.new_bytes,
+            new_bytes=stored.new_bytes + beside_bytes,
             duration_s=round(time.time() - began, 3),
             stall_s=round(stall_s, 4),
         )
@@ -140,11 +140,11 @@ class Snapshotter:
         self._known = manifest.id, stored.known
         return Taken(manifest, is_new=manifest is not newest, chunks=len(stored.known.chunks))
 
-    def _store_journal(self, journal: bytes, newest: Manifest | None) -> Chunk:
+    def _store_journal(self, journal: bytes, newest: Manifest | None) -> tuple[Chunk, int]:
         before = newest.journal if newest is not None and newest.recipients == self.recipients else None
         if before is not None and before.plain == sha256(journal):
-            return before
-        return self.archive.put_chunk(journal)[0]
+            return before, 0
+        return self.archive.put_chunk(journal)
 
 
 def store_file(path: Path, archive: Archive, known: Known, reached: Reached = pass_by) -> Stored:
@@ -160,7 +160,9 @@ def store_file(path: Path, archive: Archive, known: Known, reached: Reached = pa
                 whole.update(piece)
                 chunks[chunk.plain] = chunk.stored
                 new_bytes += size
-            lists.append(archive.put_list([chunk for chunk, _ in found], known.lists))
+            name, size = archive.put_list([chunk for chunk, _ in found], known.lists)
+            lists.append(name)
+            new_bytes += size
             reached("list")
     return Stored(tuple(lists), whole.hexdigest(), path.stat().st_size, Known(chunks, frozenset(lists)), new_bytes)
 

@@ -67,21 +67,26 @@ def carry_on(files: Files, server: Server, say: Say) -> str | None:
         say(f"snapshot {progress.snapshot} is in place")
     if progress.step == "swapped":
         say("start the API and wait until it answers")
-        if started(server):
+        if started(server, say):
             files.finish()
             return progress.safety
     say("put the state of before back")
     server.stop()
     files.undo()
-    server.start()
-    raise BackupFailed("other", "the API did not answer on the snapshot: the state of before is back in its place")
+    back = "the API did not answer on the snapshot: the state of before is back in its place"
+    try:
+        server.start()
+    except BackupFailed as failure:
+        raise BackupFailed("other", f"{back}; start the API on it: {failure}") from None
+    raise BackupFailed("other", back)
 
 
-def started(server: Server) -> bool:
+def started(server: Server, say: Say) -> bool:
     """Start the API and tell whether it answers."""
     try:
         server.start()
-    except BackupFailed:
+    except BackupFailed as failure:
+        say(str(failure))
         return False
     return server.answers()
 

@@ -3,6 +3,7 @@
 import re
 import signal
 import threading
+from contextlib import ExitStack
 from typing import Any
 
 import click
@@ -76,8 +77,9 @@ def keep_on(parts: Parts, every_s: int) -> None:
         # In a thread: a handler that runs while its own thread holds the lock of an event would wait for itself.
         signal.signal(number, lambda *_: threading.Thread(target=sidecar.stop).start())
     host, port = parts.settings.metrics_host, parts.settings.metrics_port
-    try:
-        with answering(host, port, metrics.registry, sidecar.refresh):
-            sidecar.run()
-    except OSError as failure:
-        raise BackupFailed("other", f"cannot listen on {host}:{port}: {failure.strerror}") from None
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(answering(host, port, metrics.registry, sidecar.refresh))
+        except OSError as failure:
+            raise BackupFailed("other", f"cannot listen on {host}:{port}: {failure.strerror}") from None
+        sidecar.run()

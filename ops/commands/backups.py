@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import sys
 import time
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import click
 
 from app.settings import SettingsError
-from ops.appliance.docker import DockerFailed, containers, told
+from ops.backup.composed import in_sidecar, is_composed
 from ops.backup.failures import BackupFailed
 from ops.backup.listing import listed
 from ops.backup.opening import Parts, parts_of
@@ -34,24 +33,14 @@ def parts_or_exit() -> Parts:
 
 
 def inside_the_appliance(*words: str) -> bool:
-    """Run a verb in the composed appliance's `backup` container, where its volumes are; False when there is none."""
-    if not is_composed():
-        return False
+    """Run a verb in the composed appliance, where its volumes are; False when there is none."""
     try:
-        told("compose", "--profile", "*", "exec", "-T", "backup", "python", "-m", "ops", *words)
-    except DockerFailed as failure:
+        if not is_composed():
+            return False
+        in_sidecar(*words)
+    except BackupFailed as failure:
         fail(str(failure))
     return True
-
-
-def is_composed() -> bool:
-    """Tell whether the appliance's `backup` container runs on this machine, and no other state is meant."""
-    if os.environ.get("DATABASE_URL") or os.environ.get("DATABASE_URL_FILE") or shutil.which("docker") is None:
-        return False
-    try:
-        return any(one["Service"] == "backup" and one["State"] == "running" for one in containers())
-    except DockerFailed:
-        return False
 
 
 @click.command()

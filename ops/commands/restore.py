@@ -10,7 +10,7 @@ from typing import Any
 import click
 import msgspec
 
-from ops.backup.composed import ComposedFiles, ComposedServer, in_keeper, poured
+from ops.backup.composed import ComposedFiles, ComposedServer, in_keeper, is_composed, poured
 from ops.backup.failures import BackupFailed
 from ops.backup.fetch import fetch, prove
 from ops.backup.opening import Parts
@@ -18,7 +18,7 @@ from ops.backup.planning import Chosen, Plan, choose, plan_of
 from ops.backup.restoring import Restoring
 from ops.backup.switching import Hooks, NoServer, Server, carry_on
 from ops.commands.audit import Moment
-from ops.commands.backups import is_composed, megabytes, parts_or_exit, span
+from ops.commands.backups import megabytes, parts_or_exit, span
 from ops.commands.settings import fail, settings_or_exit
 from ops.remote import address_of
 
@@ -159,6 +159,8 @@ def show(plan: Plan, *, as_json: bool) -> None:
     click.echo(f"onto      {plan.target}, {kept}")
     click.echo(f"size      {megabytes(plan.size_bytes)}, {megabytes(plan.free_bytes)} free; schema {schema}")
     click.echo(f"holds     {plan.rows.get('threads', 0)} threads, {plan.rows.get('messages', 0)} messages")
+    for label, words in plan.not_asked.items():
+        click.echo(f"NOT ASKED {label}, which may have newer ones: {words}")
 
 
 def pour(parts: Parts, found: Chosen) -> None:

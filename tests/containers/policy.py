@@ -10,7 +10,7 @@ KEEPERS = {"model-keeper", "state-keeper"}  # run by a command and gone when it 
 WITH_OWN_CHECK = {"api", "vllm", "backup"}  # the Dockerfile has it
 ONLY_INSIDE = {"vllm", "llama", "gpu-exporter"}
 MAY_GO_OUT = {"proxy", "model-keeper"}
-ALONE_ON = {"offsite": "backup"}
+ALONE_ON = {"offsite": {"backup", "state-keeper"}}
 PUBLISHED = {
     "api": {("127.0.0.1", "8001", 8001)},
     "prometheus": {("127.0.0.1", "8002", 9090)},
@@ -104,7 +104,7 @@ def reach(name: str, service: Service) -> Iterator[str]:
         yield "is not on the inner network alone"
     if networks - {"inside", "edge", "watch", *ALONE_ON, "out"} or ("out" in networks and name not in MAY_GO_OUT):
         yield "is on a network that it should not be on"
-    if any(network in networks and name != alone for network, alone in ALONE_ON.items()):
+    if any(network in networks and name not in alone for network, alone in ALONE_ON.items()):
         yield "is on a network that it should not be on"
     if service.get("network_mode", "none") != "none":
         yield "has a network of its own choice"

@@ -40,6 +40,7 @@ else:
 @pytest.fixture
 def env(tmp_path: Path, stand_in_url: str) -> dict[str, str]:
     """Give the environment of an appliance without containers."""
+    (tmp_path / "copy").mkdir()
     return {
         "API_KEY": API_KEY,
         "DATABASE_URL": f"sqlite:///{tmp_path}/data/sovereign_assistant.db",

@@ -164,7 +164,7 @@ def test_copies_are_listed_with_what_they_have(parts: Parts, tmp_path: Path) -> 
     take(parts)
     [row], states = listed(parts)
     assert row["copies"] == []
-    assert states == {"directory": "reachable, 1 snapshots behind"}
+    assert states == {"directory": "reachable, 1 snapshot behind"}
     [copy] = parts.copies
     Copier(parts.local, copy).bring()
     [row], states = listed(parts)

@@ -129,7 +129,7 @@ def test_a_snapshot_whose_chunks_are_in_another_order_is_not_restored(state: Pat
     parts = parts_for(state, tmp_path / "backups")
     manifest = take(parts).manifest
     chunks = next(parts.local.lists(manifest))
-    swapped = parts.local.put_list([chunks[1], chunks[0], *chunks[2:]], frozenset())
+    swapped, _ = parts.local.put_list([chunks[1], chunks[0], *chunks[2:]], frozenset())
     forged = type(manifest)(
         **{one: getattr(manifest, one) for one in manifest.__struct_fields__} | {"lists": (swapped,)}
     )

@@ -27,14 +27,21 @@ NOT_PASSED_ON = {
     "SHUTDOWN_GRACE_S",
 }
 SECRETS = {one.var.name for one in variables() if one.var.secret}
+BACKUP_SECRETS = {one.var.name for one in variables(BackupSettings) if one.var.secret}
 OF_COMPOSE = {"COMPOSE_PROFILES": "gpu"}
+NOTHING = "/dev/null"
+OF_RESTORES = {"BACKUP_IDENTITY"}  # given by standard input, to nothing that stays
+OF_THE_CONTAINER = {"BACKUP_DIR", "BACKUP_METRICS_PORT", "BACKUP_METRICS_HOST"}
+OF_THE_SIDECAR = re.compile("BACKUP_(KEEP|DRILL|SCRUB|METRICS)_")
 
 
 def taken() -> dict[str, str]:
     """Every variable that compose.yaml reads and the API does not, with its default there or in the start script."""
     interpolated = dict(re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", COMPOSE))
     passed = {name for service in SERVICES.values() for name, value in environment(service).items() if value is None}
-    found = dict.fromkeys(passed, "") | interpolated
+    found = dict.fromkeys(passed, "") | {
+        name: "" if value == NOTHING else value for name, value in interpolated.items()
+    }
     engine = {one.name: one.default for one in (*SETTINGS, MODEL, PARSER, CHAT_TEMPLATE, EXTRA)}
     ours = found.keys() - API_SETTINGS - BACKUP_SETTINGS
     return OF_COMPOSE | {name: engine.get(name, found[name]) for name in ours}
@@ -86,3 +93,27 @@ def test_every_image_is_pinned_to_a_version() -> None:
     assert [
         image for image in images if not re.search(r":[^:]*\d+\.\d+|:server-b\d+|:\$\{APPLIANCE_VERSION", image)
     ] == []
+
+
+def test_the_sidecar_is_given_every_setting_of_backups_and_the_keeper_all_that_a_restore_needs() -> None:
+    plain = BACKUP_SETTINGS - BACKUP_SECRETS
+    sidecar, keeper = (set(environment(SERVICES[name])) for name in ("backup", "state-keeper"))
+    assert plain - OF_THE_CONTAINER <= sidecar
+    assert {name for name in plain if not OF_THE_SIDECAR.match(name)} <= keeper <= sidecar
+    assert not (BACKUP_SECRETS | {f"{name}_FILE" for name in OF_RESTORES}) & sidecar
+
+
+@pytest.mark.parametrize("service", ["backup", "state-keeper"])
+def test_copies_are_where_the_operator_says_and_nowhere_by_default(service: str) -> None:
+    assert "${BACKUP_COPY_DIR:-no-copy}:/copy" in SERVICES[service]["volumes"]
+    assert environment(SERVICES[service])["BACKUP_COPY_DIR"] == "${BACKUP_COPY_DIR:+/copy}"
+    assert "no-copy" in yaml.safe_load(COMPOSE)["volumes"]
+
+
+@pytest.mark.parametrize("service", ["backup", "state-keeper"])
+@pytest.mark.parametrize("name", sorted(BACKUP_SECRETS - OF_RESTORES))
+def test_credentials_of_the_bucket_are_files_that_the_operator_names(service: str, name: str) -> None:
+    secret = name.removeprefix("BACKUP_").lower()
+    assert environment(SERVICES[service])[f"{name}_FILE"] == f"${{{name}_FILE:+/run/secrets/{secret}}}"
+    assert secret in SERVICES[service]["secrets"]
+    assert yaml.safe_load(COMPOSE)["secrets"][secret] == {"file": f"${{{name}_FILE:-{NOTHING}}}"}
