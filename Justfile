@@ -105,7 +105,7 @@ test-schema *args: setup
 test-faults *args: setup
     {{ python }} -m pytest -n 2 --dist loadfile tests/faults {{ args }}
 
-# Rules, alerts and dashboards under a real Prometheus (Debian's `prometheus` and `libfaketime`), in ten troubles
+# Rules, alerts and dashboards under a real Prometheus (Debian's `prometheus` and `libfaketime`), in twelve troubles
 [group('test')]
 test-observability *args: setup
     {{ python }} -m pytest tests/observability {{ args }}

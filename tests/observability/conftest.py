@@ -1,4 +1,4 @@
-"""One whole stack for the suite, with traffic on it; loud when Prometheus is not installed."""
+"""One whole stack for a file, with traffic on it; loud when Prometheus is not installed."""
 
 import shutil
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ def installed() -> None:
     assert not missing, f"{missing} are missing: apt-get install prometheus"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Give a stack on which everything has happened once, and a little goes on happening."""
     with whole_stack(tmp_path_factory.mktemp("stack")) as stack:

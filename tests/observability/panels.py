@@ -12,6 +12,7 @@ class Asked(NamedTuple):
 
     panel: str
     unit: str
+    legend: str
     expression: str
 
 
@@ -21,7 +22,8 @@ def asked() -> Iterator[Asked]:
         for panel in json.loads(path.read_text())["panels"]:
             unit = panel["fieldConfig"]["defaults"]["unit"]
             for target in panel["targets"]:
-                yield Asked(f"{path.stem}: {panel['title']} {target['refId']}", unit, filled(target["expr"]))
+                name = f"{path.stem}: {panel['title']} {target['refId']}"
+                yield Asked(name, unit, target["legendFormat"], filled(target["expr"]))
 
 
 def filled(expression: str) -> str:
@@ -29,6 +31,13 @@ def filled(expression: str) -> str:
     done = expression.replace("$__rate_interval", "3m").replace("$project", ".*")
     assert "$" not in done
     return done
+
+
+def named(legend: str, labels: dict[str, str]) -> str:
+    """Fill a legend in."""
+    for name, value in labels.items():
+        legend = legend.replace("{{" + name + "}}", value)
+    return legend
 
 
 ASKED = list(asked())

@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.e2e.prepare import DRAWING
 from tests.fixtures.processes import ROOT, stop
-from tests.observability.panels import filled
+from tests.observability.panels import filled, named
 from tests.observability.rules import hurried_expression
 from tests.observability.stack import SCRAPE_S, Prometheus, Stack, whole_stack
 from tests.observability.traffic import all_kinds, going_on
@@ -73,13 +73,6 @@ def drawn(panel: dict[str, Any], prometheus: Prometheus, since: float) -> dict[s
         "place": panel["gridPos"],
         "lines": lines,
     }
-
-
-def named(legend: str, labels: dict[str, str]) -> str:
-    """Fill a legend in."""
-    for name, value in labels.items():
-        legend = legend.replace("{{" + name + "}}", value)
-    return legend
 
 
 if __name__ == "__main__":

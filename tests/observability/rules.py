@@ -19,7 +19,7 @@ STRING = re.compile(r'"[^"]*"')
 MATCHERS = re.compile(r"\{[^}]*\}")
 WORDS = re.compile(
     "^(sum|max|min|count|by|on|ignoring|group_left|or|and|unless|rate|increase|absent|time|vector|scalar|histogram_quantile"
-    "|predict_linear|max_over_time|min_over_time|clamp_min)$"
+    "|predict_linear|max_over_time|min_over_time|last_over_time|clamp_min)$"
 )
 """What in an expression is PromQL's own."""
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -21,7 +21,6 @@ from tests.observability.rules import FASTER, FOLDER, hurry
 
 HERE = Path(__file__).parent
 KEY = "sk-observed"
-NOTHING: Mapping[str, str] = {}
 SCRAPE_S = 15 / FASTER
 LOOKBACK_S = 300 / FASTER
 GROWING = re.compile(r"(_total|_bucket|_count|_sum)$")
@@ -39,6 +38,9 @@ class Replay(ThreadingHTTPServer):
         self.down = False
         self._lines = "\n".join(path.read_text() for path in recorded).splitlines()
         self._began = time.monotonic()
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of a scrape that was given up."""
 
     def exposition(self) -> str:
         """Return what it tells now."""
@@ -135,25 +137,33 @@ def prometheus(folder: Path, targets: dict[str, str]) -> Iterator[Prometheus]:
         yield Prometheus(f"http://127.0.0.1:{port}")
 
 
+class Around(NamedTuple):
+    """What a program is started by, and what it is started in beside its settings."""
+
+    wrapper: Sequence[str] = ()
+    env: Mapping[str, str] = {}
+
+
+NOTHING = Around()
+AS_USUAL: Mapping[str, Around] = {}
+
+
 class Stack:
     """Everything together, and the means to trouble it."""
 
-    def __init__(
-        self, folder: Path, stack: ExitStack, wrapper: list[str], env: dict[str, str], vllm: str | None
-    ) -> None:
-        """`wrapper` is what the API is started by, and `env` what it is started in beside its settings.
-
-        `vllm` is where a real one tells its metrics, instead of the replayed one.
+    def __init__(self, folder: Path, stack: ExitStack, around: Mapping[str, Around], vllm: str | None) -> None:
+        """`around` is what is around programs, by their verbs; `vllm` where a real one tells its metrics, instead of
+        the replayed one.
         """
         self.folder = folder
         self.database = folder / "state" / "store.db"
         self.vllm = stack.enter_context(replaying(HERE / "recorded" / "vllm.prom"))
         self.gpu = stack.enter_context(replaying(ROOT / "tests" / "containers" / "exposition" / "dcgm.prom"))
         self._stack = stack
+        self._around = around
         self.model_port, self.api_port, self.metrics_port, self.backup_port = (free_port() for _ in range(4))
         self.model = self.run_model()
-        self._wrapper = wrapper
-        self.api = self.run_api(**env)
+        self.api = self._run_api()
         self.backup = self._run_backup()
         self.prometheus = stack.enter_context(
             prometheus(
@@ -167,11 +177,10 @@ class Stack:
             )
         )
 
-    def _run(
-        self, name: str, command: list[str], env: dict[str, str], ready: str, wrapper: Sequence[str] = ()
-    ) -> "subprocess.Popen[str]":
+    def _run(self, command: list[str], env: dict[str, str], ready: str) -> "subprocess.Popen[str]":
+        wrapper, more = self._around.get(command[0], NOTHING)
         whole = [*wrapper, sys.executable, "-m", "ops", *command]
-        process = self._stack.enter_context(running(whole, env, self.folder / name))
+        process = self._stack.enter_context(running(whole, {**env, **more}, self.folder / f"{command[0]}.log"))
         wait_for(ready, process)
         return process
 
@@ -179,10 +188,9 @@ class Stack:
         """Start the model stand-in."""
         options = ["--port", str(self.model_port), "--model", "llama"]
         options += ["--token-ms", str(token_ms), "--first-token-ms", str(first_token_ms)]
-        return self._run("model.log", ["standin", *options], {}, f"http://127.0.0.1:{self.model_port}/health")
+        return self._run(["standin", *options], {}, f"http://127.0.0.1:{self.model_port}/health")
 
-    def run_api(self, **more: str) -> "subprocess.Popen[str]":
-        """Start the API, in an environment that may have more in it."""
+    def _run_api(self) -> "subprocess.Popen[str]":
         env = {
             "API_KEY": KEY,
             "API_PORT": str(self.api_port),
@@ -193,20 +201,19 @@ class Stack:
             "RUN_QUEUE_LIMIT": "20",
             "CLIENT_TIMEOUT_S": "2",
             "SHUTDOWN_GRACE_S": "0.2",
-            **more,
         }
         ready = f"http://127.0.0.1:{self.api_port}/health/live"
-        return self._run("api.log", ["serve"], env, ready, self._wrapper)
+        return self._run(["serve"], env, ready)
 
     def _run_backup(self) -> "subprocess.Popen[str]":
         env = {
             "DATABASE_URL": f"sqlite:///{self.database}",
             "BACKUP_DIR": str(self.folder / "backups"),
-            "BACKUP_COPY_DIR": str(self.folder / "copies"),
+            "BACKUP_COPY_DIR": str(_made(self.folder / "copies")),
             "BACKUP_METRICS_PORT": str(self.backup_port),
         }
         ready = f"http://127.0.0.1:{self.backup_port}/health/live"
-        return self._run("backup.log", ["backup", "--every", "1s"], env, ready)
+        return self._run(["backup", "--every", "1s"], env, ready)
 
     def call(self, method: str, path: str, body: Any = None, key: str = KEY, timeout_s: float = 30) -> tuple[int, Any]:
         """Ask the API; return the status and what it answered."""
@@ -219,9 +226,9 @@ class Stack:
         except urllib.error.HTTPError as refused:
             return refused.code, refused.read()
 
-    def made(self, path: str, body: Any) -> str:
+    def made(self, path: str, body: Any, *, timeout_s: float = 30) -> str:
         """Make something; return its id."""
-        status, answer = self.call("POST", path, body)
+        status, answer = self.call("POST", path, body, timeout_s=timeout_s)
         assert status == 200, answer
         made: str = json.loads(answer)["id"]
         return made
@@ -233,9 +240,7 @@ def _made(folder: Path) -> Path:
 
 
 @contextmanager
-def whole_stack(
-    folder: Path, wrapper: Sequence[str] = (), env: Mapping[str, str] = NOTHING, *, vllm: str | None = None
-) -> Iterator[Stack]:
+def whole_stack(folder: Path, around: Mapping[str, Around] = AS_USUAL, *, vllm: str | None = None) -> Iterator[Stack]:
     """Run everything for a block."""
     with ExitStack() as stack:
-        yield Stack(folder, stack, list(wrapper), dict(env), vllm)
+        yield Stack(folder, stack, around, vllm)

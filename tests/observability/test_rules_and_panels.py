@@ -29,7 +29,7 @@ RULES = [*rules("alert"), *rules("record")]
 NAMES = [rule.get("alert") or rule["record"] for rule in RULES]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def exported(stack: Stack) -> set[str]:
     """Give the name of every metric that Prometheus was told of, or records."""
     recorded = "|".join(rule["record"] for rule in rules("record"))
@@ -87,12 +87,13 @@ def test_alerts_fire_when_they_should_and_not_when_they_should_not(path: Path) -
 
 def test_every_alert_is_tried_both_ways() -> None:
     tried = [
-        one["name"] for path in (FOLDER / "tests").glob("*.yml") for one in yaml.safe_load(path.read_text())["tests"]
+        one["name"].partition(",")[0]
+        for path in (FOLDER / "tests").glob("*.yml")
+        for one in yaml.safe_load(path.read_text())["tests"]
     ]
     alerts = {rule["alert"] for rule in rules("alert")}
-    assert sorted(tried) == sorted(
-        [f"{alert} fires" for alert in alerts] + [f"{alert} does not fire" for alert in alerts - ALWAYS]
-    )
+    both = {f"{alert} fires" for alert in alerts} | {f"{alert} does not fire" for alert in alerts - ALWAYS}
+    assert set(tried) == both
 
 
 @pytest.mark.parametrize("rule", rules("alert"), ids=lambda rule: rule["alert"])

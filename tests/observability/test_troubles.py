@@ -1,16 +1,19 @@
-"""Ten troubles: each is told by an alert, and a panel shows its cause. With OPERATE_TABLE set to a file, the table
+"""Twelve troubles: each is told by an alert, and a panel shows its cause. With OPERATE_TABLE set to a file, the table
 between its markers is written anew.
+
+Some at once, each on a stack of its own: nearly all of it is waiting.
 """
 
+import math
 import os
 import re
 import signal
 import socket
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,12 +21,17 @@ import pytest
 
 from app.db.sqlite_connection import PRAGMAS
 from tests.fixtures.processes import stop
-from tests.observability.panels import ASKED
-from tests.observability.rules import ALWAYS, FASTER, hurried_expression, rules
-from tests.observability.stack import KEY, Stack, whole_stack
-from tests.observability.traffic import TEXT, begun, going_on, message
+from tests.observability.panels import ASKED, named
+from tests.observability.rules import FASTER, hurried_expression, rules
+from tests.observability.stack import AS_USUAL, KEY, Around, Stack, whole_stack
+from tests.observability.traffic import TEXT, begun, chat, going_on, message
 
-WITHIN_S = 60.0
+WITHIN_S = 120.0
+SHOWN_WITHIN_S = 10.0
+RESULT_WITHIN_S = 500.0
+AT_ONCE = 4
+PARTS = 5
+"""That Prometheus asks."""
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 DISK = """
 mount -t tmpfs -o size=64m none "$0"
@@ -43,8 +51,8 @@ class Seen(NamedTuple):
     panel: str
 
 
-SEEN: list[Seen] = []
-Trouble = Callable[[Stack, ExitStack], None]
+Make = Callable[[Stack, ExitStack], None]
+Shown = Mapping[str, float]
 
 
 def vllm_killed(stack: Stack, _: ExitStack) -> None:
@@ -54,10 +62,14 @@ def vllm_killed(stack: Stack, _: ExitStack) -> None:
     stack.gpu.says.update(DCGM_FI_DEV_FB_USED=900, DCGM_FI_DEV_FB_FREE=47_260)
 
 
-def vllm_slow(stack: Stack, _: ExitStack) -> None:
-    """Let every first token take six seconds."""
+def vllm_slow(stack: Stack, until_over: ExitStack) -> None:
+    """Let every first token take six seconds, of some chats more than go on anyway."""
     stop(stack.model)
     stack.run_model(first_token_ms=6000)
+    pool = until_over.enter_context(ThreadPoolExecutor(10))
+    for _ in range(60):
+        pool.submit(chat, stack, streamed=True)
+    until_over.callback(pool.shutdown, cancel_futures=True)
 
 
 def queue_flooded(stack: Stack, _: ExitStack) -> None:
@@ -87,6 +99,21 @@ def wal_growing(stack: Stack, until_over: ExitStack) -> None:
 def backup_stopped(stack: Stack, _: ExitStack) -> None:
     """Kill the sidecar."""
     stop(stack.backup, signal.SIGKILL)
+
+
+def backups_full(stack: Stack, _: ExitStack) -> None:
+    """Fill the disk of the backups: the sidecar runs, and can store nothing."""
+    (stack.folder / "fill").touch()
+
+
+def drill_fails(stack: Stack, _: ExitStack) -> None:
+    """Turn a bit over in every stored file once a drill went well: the next one cannot restore."""
+    stack.prometheus.wait(lambda: GOOD_DRILL.is_seen(stack), WITHIN_S)
+    for path in (stack.folder / "backups" / "objects").rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            path.chmod(0o600)
+            path.write_bytes(data[:-1] + bytes((data[-1] ^ 1,)))
 
 
 def key_misused(stack: Stack, _: ExitStack) -> None:
@@ -120,80 +147,169 @@ def database_locked(stack: Stack, until_over: ExitStack) -> None:
     holder.execute("BEGIN IMMEDIATE")
 
 
-TROUBLES: dict[str, tuple[Trouble, set[str], str]] = {
-    "vLLM killed": (vllm_killed, {"VllmDown", "ModelServerAway", "VramDropped"}, "Is a model server away?"),
-    "vLLM slow": (vllm_slow, {"FirstTokenBudgetFast"}, "Which layer makes clients wait for the first token?"),
-    "queue flooded": (queue_flooded, {"QueueNearlyFull"}, "Do turns wait for a slot?"),
-    "disk nearly full": (disk_nearly_full, {"DiskNearlyFull", "StorageFailing"}, "How much room has the state?"),
-    "WAL growing": (wal_growing, {"WalLarge"}, "How large is the state?"),
-    "backup stopped": (backup_stopped, {"TargetDown"}, "Does everything answer?"),
-    "key misuse": (key_misused, {"AuthFailureBurst"}, "Are keys being tried?"),
-    "clock jump": (clock_jumps, {"ClockJumped"}, "Did the clock jump?"),
-    "client that never reads": (client_never_reads, {"ClientsNotReading"}, "Do clients not read?"),
-    "database locked": (database_locked, {"DatabaseBusy", "StorageFailing"}, "Does somebody else hold the database?"),
+class Sign(NamedTuple):
+    """A line of a panel that is above a bound, or below it."""
+
+    panel: str
+    legend: str
+    bound: float
+    above: bool = True
+
+    def value(self, stack: Stack) -> float:
+        """Return what the line is at now; nan where there is none."""
+        return shown(stack, self.panel).get(self.legend, math.nan)
+
+    def is_seen(self, stack: Stack) -> bool:
+        """Tell whether it is there."""
+        value = self.value(stack)
+        return value > self.bound if self.above else value < self.bound
+
+    def can_come(self, stack: Stack) -> bool:
+        """Tell whether there is a line, and it is on the good side."""
+        return not math.isnan(self.value(stack)) and not self.is_seen(stack)
+
+
+class Trouble(NamedTuple):
+    """How a trouble is made, the alerts that tell of it, and the sign that shows it.
+
+    `around` prepares a folder for it, and says what is around programs.
+    """
+
+    make: Make
+    alerts: set[str]
+    sign: Sign
+    around: Callable[[Path], Mapping[str, Around]] = lambda _: AS_USUAL
+
+
+def small_disk(program: str, name: str) -> Callable[[Path], Mapping[str, Around]]:
+    """Put a folder that a program writes to on a disk of its own, which is filled at a word."""
+
+    def prepare(folder: Path) -> Mapping[str, Around]:
+        (folder / name).mkdir()
+        places = (str(folder / name), str(folder / "fill"))
+        return {program: Around(("unshare", "--map-root-user", "--mount", "sh", "-c", DISK, *places))}
+
+    return prepare
+
+
+def clock_of_its_own(folder: Path) -> Mapping[str, Around]:
+    """Give the API a clock that can be set."""
+    assert FAKETIME is not None, "libfaketime is missing: apt-get install libfaketime"
+    (folder / "clock").write_text("+0")
+    env = {"LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(folder / "clock")}
+    return {"serve": Around(env=env | {"FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"})}
+
+
+def drilled_often(_: Path) -> Mapping[str, Around]:
+    """Have a drill every minute, which is as often as can be."""
+    return {"backup": Around(env={"BACKUP_DRILL_EVERY_S": "60"})}
+
+
+GOOD_DRILL = Sign("Did the last drill restore one?", "well", 0.5)
+NO_GOOD_DRILL = GOOD_DRILL._replace(above=False)
+TROUBLES: dict[str, Trouble] = {
+    "vLLM killed": Trouble(
+        vllm_killed,
+        {"VllmDown", "ModelServerAway", "VramDropped"},
+        Sign("Is a model server away?", "main", 0.5, above=False),
+    ),
+    "vLLM slow": Trouble(
+        vllm_slow,
+        {"FirstTokenBudgetFast"},
+        Sign("Which layer makes clients wait for the first token?", "API: first token", 5),
+    ),
+    "queue flooded": Trouble(queue_flooded, {"QueueNearlyFull"}, Sign("Do turns wait for a slot?", "waiting", 16)),
+    "disk nearly full": Trouble(
+        disk_nearly_full,
+        {"DiskNearlyFull", "StorageFailing"},
+        Sign("How much room has the state?", "free", 0.1, above=False),
+        small_disk("serve", "state"),
+    ),
+    "WAL growing": Trouble(wal_growing, {"WalLarge"}, Sign("How large is the state?", "log", 268_435_456)),
+    "backup stopped": Trouble(
+        backup_stopped, {"TargetDown", "BackupStale"}, Sign("Does everything answer?", "backup", 0.5, above=False)
+    ),
+    "disk of the backups full": Trouble(
+        backups_full,
+        {"BackupFailing", "BackupStale"},
+        Sign("Why do backups fail?", "disk_full", 0),
+        small_disk("backup", "backups"),
+    ),
+    "drill failed": Trouble(drill_fails, {"BackupDrillFailed"}, NO_GOOD_DRILL, drilled_often),
+    "key misuse": Trouble(key_misused, {"AuthFailureBurst"}, Sign("Are keys being tried?", "unknown", 0.1)),
+    "clock jump": Trouble(clock_jumps, {"ClockJumped"}, Sign("Did the clock jump?", "jumps", 0.5), clock_of_its_own),
+    "client that never reads": Trouble(
+        client_never_reads, {"ClientsNotReading"}, Sign("Do clients not read?", "cut off", 0.5)
+    ),
+    "database locked": Trouble(
+        database_locked,
+        {"DatabaseBusy", "StorageFailing"},
+        Sign("Does somebody else hold the database?", "busy", 0.5),
+    ),
 }
+FIRST = ("drill failed", "disk of the backups full", "backup stopped")
+"""Those that take longest."""
 
 
-@contextmanager
-def prepared(trouble: Trouble, folder: Path) -> Iterator[Stack]:
-    """Run a stack in surroundings in which a trouble can be made."""
-    wrapper: list[str] = []
-    env: dict[str, str] = {}
-    if trouble is disk_nearly_full:
-        (folder / "state").mkdir()
-        wrapper = [
-            "unshare",
-            "--map-root-user",
-            "--mount",
-            "sh",
-            "-c",
-            DISK,
-            str(folder / "state"),
-            str(folder / "fill"),
-        ]
-    if trouble is clock_jumps:
-        assert FAKETIME is not None, "libfaketime is missing: apt-get install libfaketime"
-        (folder / "clock").write_text("+0")
-        env = {"LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(folder / "clock")}
-        env |= {"FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-    with whole_stack(folder, wrapper, env) as stack:
-        yield stack
+def shown(stack: Stack, panel: str) -> Shown:
+    """Return what a panel shows now, by its legend."""
+    asked = [one for one in ASKED if one.panel.rpartition(" ")[0].endswith(f": {panel}")]
+    assert asked, panel
+    return {
+        named(one.legend, series["metric"]): float(series["value"][1])
+        for one in asked
+        for series in stack.prometheus.query(hurried_expression(one.expression))
+    }
 
 
-def shown(stack: Stack, panel: str) -> list[float]:
-    """Return what a panel shows now."""
-    expressions = [one.expression for one in ASKED if one.panel.rpartition(" ")[0].endswith(f": {panel}")]
-    assert expressions, panel
-    found = [series for one in expressions for series in stack.prometheus.query(hurried_expression(one))]
-    return sorted(float(series["value"][1]) for series in found)
-
-
-@pytest.mark.parametrize("name", TROUBLES)
-def test_a_trouble_is_told_and_its_cause_is_shown(name: str, tmp_path: Path) -> None:
-    make, alerts, panel = TROUBLES[name]
-    with prepared(make, tmp_path) as stack, going_on(stack), ExitStack() as until_over:
-        stack.prometheus.wait(lambda: len(stack.prometheus.query("sovereign_http_requests_total")) > 2, WITHIN_S)
-        stack.prometheus.wait(lambda: stack.prometheus.firing() <= ALWAYS, WITHIN_S)
-        before = shown(stack, panel)
+def made(name: str, folder: Path) -> Seen:
+    """Make a trouble on a stack that was well; return what was seen of it."""
+    make, alerts, sign, around = TROUBLES[name]
+    with whole_stack(folder, around(folder)) as stack, going_on(stack), ExitStack() as until_over:
+        ask = stack.prometheus
+        ask.wait(lambda: len(ask.query("up == 1")) == PARTS, WITHIN_S)
+        ask.wait(lambda: sign.can_come(stack) and not ask.firing() & alerts, WITHIN_S)
         began = time.monotonic()
         make(stack, until_over)
         after_s: dict[str, float] = {}
         while not alerts <= after_s.keys():
-            assert time.monotonic() - began < WITHIN_S, (after_s, stack.prometheus.firing())
-            after_s |= {one: time.monotonic() - began for one in stack.prometheus.firing() & alerts - after_s.keys()}
+            assert time.monotonic() - began < WITHIN_S, (after_s, ask.firing())
+            after_s |= dict.fromkeys(ask.firing() & alerts - after_s.keys(), time.monotonic() - began)
             time.sleep(0.1)
-        assert shown(stack, panel) != before
-    SEEN.append(Seen(name, after_s, panel))
+        ask.wait(lambda: sign.is_seen(stack), SHOWN_WITHIN_S)
+    return Seen(name, after_s, sign.panel)
 
 
-def test_all_of_them_make_a_table_for_the_operator() -> None:
-    if len(SEEN) < len(TROUBLES):
+@pytest.fixture(scope="module")
+def troubles(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mapping[str, "Future[Seen]"]]:
+    """Begin to make the troubles that are asked for."""
+    asked = {item.callspec.params["name"] for item in request.session.items if hasattr(item, "callspec")} & {*TROUBLES}
+    pool = ThreadPoolExecutor(AT_ONCE)
+    try:
+        yield {
+            name: pool.submit(made, name, tmp_path_factory.mktemp("trouble"))
+            for name in dict.fromkeys((*FIRST, *TROUBLES))
+            if name in asked
+        }
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("name", TROUBLES)
+def test_a_trouble_is_told_and_its_cause_is_shown(name: str, troubles: Mapping[str, "Future[Seen]"]) -> None:
+    assert troubles[name].result(RESULT_WITHIN_S).alerts.keys() == TROUBLES[name].alerts
+
+
+def test_all_of_them_make_a_table_for_the_operator(troubles: Mapping[str, "Future[Seen]"]) -> None:
+    if len(troubles) < len(TROUBLES):
         pytest.skip("only some of the troubles were made")
     lines = [
         "| trouble | alerts, seconds until they fire (their `for` in operation) | panel that shows it |",
         "|---|---|---|",
     ]
-    for seen in SEEN:
+    for seen in (troubles[name].result(0) for name in TROUBLES):
         told = ", ".join(
             f"{one} {at:.0f} s ({FOR[one]})" for one, at in sorted(seen.alerts.items(), key=lambda pair: pair[1])
         )

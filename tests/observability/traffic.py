@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from tests.observability.stack import Stack
 
 TEXT = "word " * 3000
+IMPATIENT_S = 3.0
+"""So long a client of what goes on waits, whatever is the matter."""
 TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object", "properties": {}}}}
 
 
@@ -38,10 +40,10 @@ def going_on(stack: Stack, every_s: float = 0.5) -> Iterator[None]:
     def go_on() -> None:
         while not over.wait(every_s):
             with suppress(OSError, AssertionError, json.JSONDecodeError):
-                chat(stack, streamed=True, timeout_s=5)
-                answer(stack)
-                begun(stack, assistant)
-                stack.made("/v1/threads", {"messages": [message(TEXT * 10)] * 4})
+                chat(stack, streamed=True, timeout_s=IMPATIENT_S)
+                answer(stack, timeout_s=IMPATIENT_S)
+                begun(stack, assistant, timeout_s=IMPATIENT_S)
+                stack.made("/v1/threads", {"messages": [message(TEXT * 10)] * 4}, timeout_s=IMPATIENT_S)
 
     going = threading.Thread(target=go_on)
     going.start()
@@ -63,15 +65,15 @@ def chat(stack: Stack, *, streamed: bool, timeout_s: float = 30) -> int:
     return stack.call("POST", "/v1/chat/completions", body, timeout_s=timeout_s)[0]
 
 
-def answer(stack: Stack) -> int:
+def answer(stack: Stack, *, timeout_s: float = 30) -> int:
     """Ask for a response; return the status."""
-    return stack.call("POST", "/v1/responses", {"model": "llama", "input": "hello"})[0]
+    return stack.call("POST", "/v1/responses", {"model": "llama", "input": "hello"}, timeout_s=timeout_s)[0]
 
 
-def begun(stack: Stack, assistant: str) -> tuple[str, str]:
+def begun(stack: Stack, assistant: str, *, timeout_s: float = 30) -> tuple[str, str]:
     """Begin a run; return its path, and the run's id, or nothing when it was refused."""
-    thread = stack.made("/v1/threads", {"messages": [message("hello")]})
-    status, body = stack.call("POST", f"/v1/threads/{thread}/runs", {"assistant_id": assistant})
+    thread = stack.made("/v1/threads", {"messages": [message("hello")]}, timeout_s=timeout_s)
+    status, body = stack.call("POST", f"/v1/threads/{thread}/runs", {"assistant_id": assistant}, timeout_s=timeout_s)
     return f"/v1/threads/{thread}/runs", json.loads(body)["id"] if status == 200 else ""
 
 

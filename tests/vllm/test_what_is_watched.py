@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.fixtures.processes import ROOT
 from tests.observability.panels import ASKED
 from tests.observability.rules import hurried_expression, metrics_in, rules
-from tests.observability.stack import whole_stack
+from tests.observability.stack import Around, whole_stack
 from tests.observability.traffic import going_on
 from tests.vllm.engine import API_KEY, MODEL, Engine
 from tests.vllm.server import get
@@ -38,7 +38,8 @@ def test_the_recording_has_no_name_that_a_real_one_does_not_tell(engine: Engine)
 
 def test_every_panel_of_vllm_shows_a_real_one_under_the_api(engine: Engine, tmp_path: Path) -> None:
     model = {"MODEL_URL": f"{engine.address}/v1", "MODEL_API_KEY": API_KEY, "MODEL_ALIASES": f"llama={MODEL}"}
-    with whole_stack(tmp_path, env=model, vllm=f"127.0.0.1:{engine.port}") as stack, going_on(stack):
+    around = {"serve": Around(env=model)}
+    with whole_stack(tmp_path, around, vllm=f"127.0.0.1:{engine.port}") as stack, going_on(stack):
 
         def shows(expression: str) -> bool:
             found = stack.prometheus.query(hurried_expression(expression))
