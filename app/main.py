@@ -71,6 +71,7 @@ from app.web.bodies import ApiRequest
 from app.web.body_limit import BodyLimit
 from app.web.cors import Cors
 from app.web.denied import Denied
+from app.web.dependencies import one_after_another
 from app.web.errors import EXCEPTION_HANDLERS
 from app.web.exposition import Exposition
 from app.web.openapi import OpenApiController
@@ -187,7 +188,7 @@ def create_framework_app(settings: Settings, parts: Parts) -> Litestar:
         "responses",
     )
     services = {name: Provide(_getter(parts, name), sync_to_thread=False) for name in names}
-    return Litestar(
+    framework = Litestar(
         route_handlers=CONTROLLERS,
         lifespan=[lifespan],
         request_class=ApiRequest,
@@ -209,6 +210,7 @@ def create_framework_app(settings: Settings, parts: Parts) -> Litestar:
         openapi_config=None,
         logging_config=None,
     )
+    return one_after_another(framework)
 
 
 def wrap(framework: Litestar, settings: Settings) -> ASGIApp:

@@ -86,7 +86,7 @@ class Span(Struct, frozen=True, kw_only=True):
 
 def record_of(row: Row[Any]) -> AuditRecord:
     """Return a record as clients receive it."""
-    return AuditRecord(id=f"{ID_PREFIX}{row.position}", **row._mapping)
+    return AuditRecord(id=f"{ID_PREFIX}{row.position}", **row._asdict())
 
 
 def entry_of(record: AuditRecord) -> Entry:

@@ -6,7 +6,6 @@ from litestar import Controller, Response, post
 from litestar.app import Litestar
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
-from litestar.response import Stream
 from litestar.response.base import ASGIResponse
 
 from app.chat.relay import Relay
@@ -21,6 +20,7 @@ from app.chat.schemas import (
 )
 from app.chat.service import ChatService
 from app.web.bodies import ApiRequest, WireBody
+from app.web.events import EventStream
 
 
 class ChatController(Controller):
@@ -40,7 +40,7 @@ class ChatController(Controller):
         request: ApiRequest,
         chat: NamedDependency[ChatService],
         data: JSONBody[CreateChatCompletion],
-    ) -> Response[ChatCompletion] | Stream:
+    ) -> Response[ChatCompletion] | EventStream:
         """Answer a chat. With `stream` the answer is an event stream. Every field is passed on to the model server."""
         return Answer(await _relayed(request, chat, "/chat/completions", data))
 
@@ -50,7 +50,7 @@ class ChatController(Controller):
         request: ApiRequest,
         chat: NamedDependency[ChatService],
         data: JSONBody[CreateCompletion],
-    ) -> Response[Completion] | Stream:
+    ) -> Response[Completion] | EventStream:
         """Complete a text. With `stream` the answer is an event stream."""
         return Answer(await _relayed(request, chat, "/completions", data))
 

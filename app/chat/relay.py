@@ -27,6 +27,7 @@ from app.limits.limiter import Reservation
 from app.telemetry import genai, metrics, tracing
 from app.web.asgi import Receive, Scope, Send
 from app.web.errors import envelope
+from app.web.events import until_gone
 
 STOPPING = "The server is stopping. Try again in a moment."
 STREAM = "text/event-stream"
@@ -144,7 +145,7 @@ class Relay:
         del scope
         self._task = asyncio.current_task()
         assert self._task is not None
-        leaving = asyncio.create_task(_gone(receive))
+        leaving = asyncio.create_task(until_gone(receive))
         leaving.add_done_callback(lambda _: self._interrupt())
         self._relays.add(self)
         try:
@@ -299,8 +300,3 @@ def _headers(route: Route, answer: Forwarded) -> list[tuple[bytes, bytes]]:
 def _last_words(error: ApiError) -> bytes:
     """Return how a stream ends that could not be finished: an error, which SDKs raise, before the end."""
     return b"data: " + msgspec.json.encode(envelope(error)) + b"\n\ndata: [DONE]\n\n"
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

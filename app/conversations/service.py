@@ -81,7 +81,7 @@ class ConversationService:
 
 def _create(tx: WriteTx, caller: Caller, body: CreateConversation, items: Sequence[NewItem], at: int) -> Conversation:
     threads = ThreadWriter(tx, caller)
-    thread = threads.create(CreateThread(metadata=body.metadata), at)
+    thread, _ = threads.create(CreateThread(metadata=body.metadata), at)
     _append(tx, caller, thread.id, items, at)
     return conversation_as_shown(threads.require(thread.id))
 

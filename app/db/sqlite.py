@@ -23,6 +23,7 @@ from app.db.sqlite_connection import (
     ConnectionThread,
     futureproof,
 )
+from app.db.sqlite_statements import SqliteReadTx, SqliteWriteTx
 from app.telemetry import metrics, tracing
 
 T = TypeVar("T")
@@ -180,7 +181,7 @@ def _read(reader: ConnectionThread, work: Callable[[ReadTx], T]) -> T:
     driver = reader.driver
     driver.execute("BEGIN")
     try:
-        return work(ReadTx(reader.connection))
+        return work(SqliteReadTx(reader.statements))
     finally:
         if driver.in_transaction:  # not after the engine itself gave it up
             driver.execute("ROLLBACK")
@@ -207,7 +208,7 @@ def _written_ns(path: Path) -> int:
 def _write(writer: ConnectionThread, works: list[Callable[[WriteTx], Any]]) -> list[Outcome]:
     """Run works in one transaction, a savepoint each, so that one that fails takes no other with it."""
     driver = writer.driver
-    tx = WriteTx(writer.connection)
+    tx = SqliteWriteTx(writer.statements)
     driver.execute("BEGIN IMMEDIATE")
     try:
         outcomes = [_write_one(driver, tx, work) for work in works]

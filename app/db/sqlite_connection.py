@@ -13,6 +13,8 @@ import aiosqlite
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import StaticPool
 
+from app.db.sqlite_statements import Statements
+
 T = TypeVar("T")
 
 BUSY_TIMEOUT_MS = 5000
@@ -33,6 +35,7 @@ class ConnectionThread:
     def __init__(self, thread: aiosqlite.Connection, driver: sqlite3.Connection, connection: Connection) -> None:
         self.driver = driver
         self.connection = connection
+        self.statements = Statements(connection, driver)
         self._thread = thread
 
     @classmethod

@@ -3,7 +3,7 @@
 A thread that goes on from another has that one's past, too, up to where it left it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
 from typing import Any
@@ -80,3 +80,8 @@ def past_of(row: Row[Any]) -> PastMessage:
     """Return a stored message as the model reads it."""
     content = chat_content(decode_parts(row.content))
     return PastMessage(row.role, content, row.id, row.token_count, row.token_model)
+
+
+def past_of_new(columns: Mapping[str, Any]) -> PastMessage:
+    """Return a message that was just written as the model reads it."""
+    return PastMessage(columns["role"], chat_content(decode_parts(columns["content"])), columns["id"])

@@ -145,7 +145,7 @@ class Traversal:
         return ([_encoded("assistant", bound)] if bound else []) + lines, place
 
     def _open(self, place: Place, row: Any) -> Step:
-        thread = line_of("thread", row._mapping)
+        thread = line_of("thread", row._asdict())
         assert isinstance(thread, ThreadLine)
         inside = Place(
             place.part,
@@ -217,4 +217,4 @@ _encode = json.Encoder().encode
 
 
 def _encoded(kind: str, row: Any) -> bytes:
-    return _encode(line_of(kind, row._mapping))
+    return _encode(line_of(kind, row._asdict()))

@@ -77,7 +77,7 @@ class MovingWriter:
                 select(source).where(source.c.id.in_(wanted[begin : begin + _IDS_AT_ONCE])).order_by(source.c.id)
             )
             statement = statement.with_for_update() if kind == "thread" else statement
-            found |= {row.id: row._mapping for row in self._tx.all(statement)}
+            found |= {row.id: row._asdict() for row in self._tx.all(statement)}
         return found
 
     def taken(self, thread_id: str, positions: Sequence[int]) -> set[int]:

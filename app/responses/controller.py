@@ -6,7 +6,6 @@ from litestar import Controller, delete, get, post
 from litestar import Response as Answer
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
-from litestar.response import Stream
 
 from app.items.schemas import Item
 from app.kit.caller import Caller
@@ -23,7 +22,7 @@ from app.responses.schemas import (
 )
 from app.responses.service import ResponseService, StartedResponse
 from app.web.bodies import ApiRequest, WireBody
-from app.web.events import event_stream
+from app.web.events import EventStream, until_gone
 from app.web.queries import Replay, require_id
 
 
@@ -39,13 +38,13 @@ class ResponsesController(Controller):
         request: ApiRequest,
         responses: NamedDependency[ResponseService],
         data: JSONBody[CreateResponse],
-    ) -> Answer[Response] | Stream:
+    ) -> Answer[Response] | EventStream:
         """Make a response. With `stream` the answer is an event stream; with `background` it comes at once."""
         if data.stream:
             request.allowance.admit_stream()
         started = await responses.create(request.caller, request.allowance, data)
         if data.stream:
-            return event_stream(responses.stream(started))
+            return EventStream(responses.stream(started))
         if data.background:
             return _paced(responses, started.response)
         return Answer(await _answered(request, responses, started))
@@ -90,11 +89,11 @@ class ResponsesController(Controller):
         responses: NamedDependency[ResponseService],
         replay: NamedDependency[Replay],
         response_id: FromPath[str],
-    ) -> Answer[Response] | Stream:
+    ) -> Answer[Response] | EventStream:
         """Retrieve a response. With `stream` its events are told again, after `starting_after`, and go on live."""
         require_id("response_id", response_id, "resp")
         if replay.stream:
-            return event_stream(await responses.events(caller, response_id, replay.starting_after))
+            return EventStream(await responses.events(caller, response_id, replay.starting_after))
         return _paced(responses, await responses.retrieve(caller, response_id))
 
     @post("/{response_id:str}/cancel", status_code=200, operation_id="cancelResponse")
@@ -137,7 +136,7 @@ async def _answered(request: ApiRequest, responses: ResponseService, started: St
     if started.stored:
         return await responses.answer(started)
     answering = asyncio.create_task(responses.answer(started))
-    leaving = asyncio.create_task(_gone(request))
+    leaving = asyncio.create_task(until_gone(request.receive))
     try:
         await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
         if not answering.done():
@@ -149,11 +148,6 @@ async def _answered(request: ApiRequest, responses: ResponseService, started: St
     finally:
         answering.cancel()
         leaving.cancel()
-
-
-async def _gone(request: ApiRequest) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 def _paced(responses: ResponseService, response: Response) -> Answer[Response]:

@@ -3,7 +3,6 @@
 from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
-from litestar.response import Stream
 
 from app.kit.caller import Caller
 from app.kit.pages import Page, PageQuery
@@ -12,7 +11,7 @@ from app.runs.rows import unavailable_tools
 from app.runs.schemas import CreateRun, CreateThreadAndRun, Run, RunStep, SubmitOutputs, UpdateRun
 from app.runs.service import RunService, StartedRun
 from app.web.bodies import WireBody
-from app.web.events import event_stream
+from app.web.events import EventStream
 from app.web.queries import require_id
 
 
@@ -29,7 +28,7 @@ class RunsController(Controller):
         allowance: NamedDependency[Allowance],
         runs: NamedDependency[RunService],
         data: JSONBody[CreateThreadAndRun],
-    ) -> Response[Run] | Stream:
+    ) -> Response[Run] | EventStream:
         """Create a thread and start a run over it. With `stream` the answer is an event stream."""
         if data.assistant_id is not None:
             require_id("assistant_id", data.assistant_id, "asst")
@@ -46,7 +45,7 @@ class RunsController(Controller):
         runs: NamedDependency[RunService],
         thread_id: FromPath[str],
         data: JSONBody[CreateRun],
-    ) -> Response[Run] | Stream:
+    ) -> Response[Run] | EventStream:
         """Start a run over a thread. With `stream` the answer is an event stream."""
         require_id("thread_id", thread_id, "thread")
         if data.assistant_id is not None:
@@ -110,7 +109,7 @@ class RunsController(Controller):
         thread_id: FromPath[str],
         run_id: FromPath[str],
         data: JSONBody[SubmitOutputs],
-    ) -> Response[Run] | Stream:
+    ) -> Response[Run] | EventStream:
         """Submit the outputs of every tool call that a run waits for. With `stream` the answer is an event stream."""
         _require_ids(thread_id, run_id)
         started = await runs.submit_outputs(caller, _asked(allowance, data.stream), thread_id, run_id, data)
@@ -136,10 +135,10 @@ class RunsController(Controller):
         after_event: NamedDependency[int],
         thread_id: FromPath[str],
         run_id: FromPath[str],
-    ) -> Stream:
+    ) -> EventStream:
         """Replay a run's events and go on live. `id:` lines number them; `after` or `Last-Event-ID` resumes."""
         _require_ids(thread_id, run_id)
-        return event_stream(await runs.events(caller, thread_id, run_id, after_event))
+        return EventStream(await runs.events(caller, thread_id, run_id, after_event))
 
     @get("/{thread_id:str}/runs/{run_id:str}/steps", operation_id="listRunSteps")
     async def steps(
@@ -176,12 +175,12 @@ def _asked(allowance: Allowance, stream: bool | None) -> Allowance:
     return allowance
 
 
-def _answer(runs: RunService, started: StartedRun, *, stream: bool | None) -> Response[Run] | Stream:
+def _answer(runs: RunService, started: StartedRun, *, stream: bool | None) -> Response[Run] | EventStream:
     """Answer with the run or its events; a header names the tools that the model is not offered."""
     missing = unavailable_tools(started.run)
     headers = {"x-unavailable-tools": ", ".join(missing)} if missing else {}
     if stream:
-        return event_stream(runs.stream(started), headers)
+        return EventStream(runs.stream(started), headers)
     return _paced(runs, started.run, headers)
 
 

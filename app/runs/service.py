@@ -12,6 +12,7 @@ from sqlalchemy import Row
 
 from app.db.database import Database, ReadTx, WriteTx
 from app.engine.bus import Topic
+from app.engine.context import Told
 from app.engine.events import OutputsSubmitted
 from app.engine.executor import Executor
 from app.engine.follow import follow
@@ -26,6 +27,7 @@ from app.kit.clock import Clock
 from app.kit.pages import Page, PageQuery
 from app.limits.allowance import Allowance
 from app.limits.limiter import Limiter
+from app.messages.history import past_of_new
 from app.messages.repository import MessageReader
 from app.runs.acceptance import USUAL_ANSWER_TOKENS, Accept, Acceptance
 from app.runs.columns import input_of
@@ -100,16 +102,18 @@ class RunService:
         """Create a thread and accept a run over it, in one transaction. Raises RateLimited."""
         wanted = input_of(body, self._expires_after_s)
         at = self._clock.now()
+        shown = _messages_shown(body) or self._context_messages
         made: list[Thread] = []
+        said: list[Told] = []  # all there is: it need not be read back
 
         def accept(tx: WriteTx, starts: bool) -> Written:
-            thread = ThreadWriter(tx, caller).create(body.thread or CreateThread(), at)
-            made[:] = [thread]
+            thread, messages = ThreadWriter(tx, caller).create(body.thread or CreateThread(), at)
+            made[:], said[:] = [thread], [past_of_new(one) for one in messages[-shown:]]
             return self._accepting(tx, caller).accept(thread.id, wanted, [], at, starts=starts)
 
-        said = body.thread.messages if body.thread is not None else None
-        estimate = await self._estimate(caller, allowance, None, said or [], body)
-        started = await self._start(caller, allowance, estimate, accept)
+        first = body.thread.messages if body.thread is not None else None
+        estimate = await self._estimate(caller, allowance, None, first or [], body)
+        started = await self._start(caller, allowance, estimate, accept, said)
         return replace(started, thread=made[0])
 
     async def submit_outputs(
@@ -162,8 +166,15 @@ class RunService:
 
         return tokens + await self._database.read(weigh)
 
-    async def _start(self, caller: Caller, allowance: Allowance, estimate: int, accept: Accept) -> StartedRun:
-        accepted = await self._acceptance.commit(caller, allowance, estimate, accept)
+    async def _start(
+        self,
+        caller: Caller,
+        allowance: Allowance,
+        estimate: int,
+        accept: Accept,
+        said: Sequence[Told] | None = None,
+    ) -> StartedRun:
+        accepted = await self._acceptance.commit(caller, allowance, estimate, accept, said)
         return StartedRun(run=as_created(run_of(accepted.row)), topic=accepted.topic, past=accepted.past)
 
     def poll_after_ms(self, run: Run) -> int | None:

@@ -60,8 +60,8 @@ class ThreadWriter(ThreadReader):
         self._write = tx
         self._caller = caller
 
-    def create(self, body: CreateThread, at: int) -> Thread:
-        """Add a thread with its first messages. Raises NotFound for an unknown assistant."""
+    def create(self, body: CreateThread, at: int) -> tuple[Thread, list[dict[str, Any]]]:
+        """Add a thread; return it with the columns of its first messages. Raises NotFound for an unknown assistant."""
         if body.assistant_id is not None:
             AssistantReader(self._write, self.project_id).require(body.assistant_id)
         messages = body.messages or []
@@ -78,8 +78,8 @@ class ThreadWriter(ThreadReader):
         }
         self._write.run(_ADD, columns)
         record(self._write, self._caller, "thread.create", thread_id, at)
-        MessageWriter(self._write, self._caller).insert(thread_id, messages, at, first=1)
-        return thread_of(row_of(columns))
+        said = MessageWriter(self._write, self._caller).insert(thread_id, messages, at, first=1)
+        return thread_of(row_of(columns)), said
 
     def change(self, thread_id: str, values: Mapping[str, Any], at: int) -> Row[Any]:
         """Set columns and return the row. Raises NotFound."""

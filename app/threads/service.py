@@ -23,7 +23,8 @@ class ThreadService:
     async def create(self, caller: Caller, body: CreateThread) -> Thread:
         """Keep a new thread with its first messages."""
         at = self._clock.now()
-        return await self._database.write(lambda tx: ThreadWriter(tx, caller).create(body, at))
+        thread, _ = await self._database.write(lambda tx: ThreadWriter(tx, caller).create(body, at))
+        return thread
 
     async def page(self, caller: Caller, query: PageQuery, metadata: Mapping[str, str]) -> Page[Thread]:
         """List threads, or those that have all of some metadata."""

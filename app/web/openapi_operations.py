@@ -5,12 +5,12 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
-from litestar.response import Stream
 
 from app.kit.ids import ID_PREFIXES, id_pattern
 from app.kit.pages import DEFAULT_LIMIT, MAX_LIMIT
 from app.kit.wire import STORABLE
 from app.web.auth import is_open
+from app.web.events import EventStream
 from app.web.openapi_links import path_names
 
 Schema = dict[str, Any]
@@ -144,7 +144,7 @@ def body_type(handler: HTTPRouteHandler) -> Any:
 
 
 def answer_type(handler: HTTPRouteHandler) -> Any:
-    """Return T of `Response[T]`, also in `Response[T] | Stream`."""
+    """Return T of `Response[T]`, also in `Response[T] | EventStream`."""
     for arm in _arms(_hints(handler)["return"]):
         if get_origin(arm) is Response:
             return get_args(arm)[0]
@@ -218,7 +218,7 @@ def _hints(handler: HTTPRouteHandler) -> dict[str, Any]:
 
 
 def _streams(handler: HTTPRouteHandler) -> bool:
-    return Stream in _arms(_hints(handler)["return"])
+    return EventStream in _arms(_hints(handler)["return"])
 
 
 def _arms(hint: Any) -> tuple[Any, ...]:

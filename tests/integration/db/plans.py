@@ -60,7 +60,7 @@ def listening(target: Connection | type[Engine], dialect: str | None = None) -> 
 
 def _sqlite(connection: Connection, sent: Sent) -> Plan:
     statement, params = sent
-    lines = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", tuple(params))]
+    lines = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", params)]
     found = (re.search(r"USING (?:COVERING )?INDEX (\w+)", line) for line in lines)
     return Plan(
         statement,
