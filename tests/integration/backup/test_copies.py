@@ -1,13 +1,16 @@
 """Copies: each brought up, verified, pruned and alarmed by itself; pruning never takes the last good one."""
 
 import json
+import os
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
-from ops.backup.archive import OBJECTS, SNAPSHOTS, Archive
+from ops.backup.archive import OBJECTS, SNAPSHOTS, Archive, path_of
 from ops.backup.copy_keeper import CopyKeeper
 from ops.backup.copying import Copier
 from ops.backup.failures import BackupFailed
@@ -16,9 +19,10 @@ from ops.backup.manifest import encode, id_at
 from ops.backup.metrics import Metrics
 from ops.backup.opening import Parts
 from ops.backup.places import Folder
+from ops.backup.planning import choose
 from ops.backup.pruning import prune
 from ops.backup.retention import Retention
-from tests.fixtures.backups import change, make_state, messages_in, messages_of, ops, parts_for, snapshotter, take
+from tests.fixtures.backups import change, flip, make_state, messages_in, messages_of, ops, parts_for, snapshotter, take
 
 DAY_S = 86_400.0
 
@@ -223,3 +227,141 @@ def test_while_a_manifest_cannot_be_read_no_file_is_removed(state: Path, parts: 
     pruned = prune(parts.local, frozenset(), time.time(), Retention())
     assert pruned.snapshots == [aged_one]
     assert pruned.files == 0
+
+
+def test_a_copy_takes_no_snapshot_that_it_would_prune_again(state: Path, parts: Parts) -> None:
+    taker = snapshotter(parts)
+    for number, days in enumerate((40.2, 40.1, 2.0001, 2, 0)):
+        change(state, f"thread_new{number}")
+        taken = taker.take()
+        assert taken is not None
+        if days:
+            aged(parts, taken.manifest.id, days)
+    [copy] = parts.copies
+    metrics = Metrics()
+    keeper = CopyKeeper(parts, copy, metrics)
+    keeper.turn()
+    had = copy.ids()
+    keeper._pruned_at = 0.0
+    keeper.turn()
+    assert copy.ids() == had, "nothing of what was just brought is pruned"
+    keeper.turn()
+    assert copy.ids() == had, "nothing of what the copy pruned comes again while it is still here"
+    assert len(had) < len(parts.local.ids())
+    assert value(metrics, "copy_behind", copy="directory") == 0
+    [states] = listed(parts)[1].values()
+    assert states == "reachable, 0 snapshots behind"
+
+
+def test_a_snapshot_that_is_damaged_here_keeps_no_other_from_a_copy(state: Path, parts: Parts, tmp_path: Path) -> None:
+    first = take(parts).manifest
+    change(state, "thread_new")
+    second = take(parts).manifest
+    only_its_own = set(second.lists) - set(first.lists)
+    flip(tmp_path / "backups" / path_of(only_its_own.pop()))
+    [copy] = parts.copies
+    metrics = Metrics()
+    keeper = CopyKeeper(parts, copy, metrics)
+    keeper.turn()
+    assert copy.ids() == [first.id]
+    assert value(metrics, "failures_total", cause="damaged") == 1
+    parts.notes.note_damage(frozenset({second.id}))
+    keeper.turn()
+    assert value(metrics, "failures_total", cause="damaged") == 1, "what is known has an alert of its own"
+    assert value(metrics, "copy_behind", copy="directory") == 0
+
+
+def test_a_copy_that_does_not_answer_falls_behind(state: Path, parts: Parts, tmp_path: Path) -> None:
+    faulty = Faulty(Folder(tmp_path / "copy", "directory"))
+    metrics = Metrics()
+    keeper = CopyKeeper(parts, Archive(faulty, parts.local.sealer), metrics)
+    take(parts)
+    keeper.turn()
+    assert value(metrics, "copy_behind", copy="directory") == 0
+    faulty.away = True
+    for number in range(3):
+        change(state, f"thread_new{number}")
+        take(parts)
+        keeper.turn()
+        assert value(metrics, "copy_behind", copy="directory") == number + 1
+
+
+def test_a_folder_for_copies_whose_disk_is_away_is_not_made_on_another(parts: Parts, tmp_path: Path) -> None:
+    take(parts)
+    (tmp_path / "copy").rmdir()
+    metrics = Metrics()
+    CopyKeeper(parts, parts.copies[0], metrics).turn()
+    assert value(metrics, "failures_total", cause="copy_unreachable") == 1
+    assert not (tmp_path / "copy").exists()
+    words = f"there is no folder {tmp_path}/copy: is its disk mounted?"
+    assert parts.notes.read().copies["directory"].words == words
+    assert listed(parts)[1] == {"directory": f"not reachable: {words}"}
+
+
+@pytest.fixture
+def shared() -> Iterator[Parts]:
+    """Give parts with a snapshot, in a folder that every user may enter."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        make_state(folder / "data" / "sovereign_assistant.db", threads=1)
+        made = parts_for(
+            folder / "data" / "sovereign_assistant.db", folder / "backups", BACKUP_COPY_DIR=str(folder / "copy")
+        )
+        take(made)
+        yield made
+
+
+@contextmanager
+def another_user() -> Iterator[None]:
+    """Be the user of the appliance's containers for a block."""
+    os.seteuid(10001)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user, which only root can")
+def test_a_folder_for_copies_that_cannot_be_written_is_named_with_the_user_who_cannot(shared: Parts) -> None:
+    metrics = Metrics()
+    for path in [shared.settings.path, *shared.settings.path.rglob("*")]:
+        os.chown(path, 10001, 10001)
+    with another_user():
+        CopyKeeper(shared, shared.copies[0], metrics).turn()
+        told = listed(shared)[1]["directory"]
+    assert value(metrics, "failures_total", cause="copy_unreachable") == 1
+    assert value(metrics, "copy_behind", copy="directory") == 1
+    assert "Permission denied for user 10001" in told
+    assert told.startswith("reachable, 1 snapshot behind; what was tried last failed: ")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user, which only root can")
+def test_a_store_that_cannot_be_read_is_not_taken_for_an_empty_one(shared: Parts) -> None:
+    with another_user():
+        with pytest.raises(BackupFailed, match="Permission denied for user 10001"):
+            shared.local.ids()
+        with pytest.raises(BackupFailed, match=r"no snapshot in .*; local: .*Permission denied"):
+            choose(shared, None, None)
+
+
+def test_what_is_only_in_a_copy_is_listed_with_what_it_holds(parts: Parts, tmp_path: Path) -> None:
+    manifest = take(parts).manifest
+    Copier(parts.local, parts.copies[0]).bring()
+    (tmp_path / "backups").rename(tmp_path / "burnt")
+    [row], _ = listed(parts)
+    assert row["state"] == "only in a copy"
+    assert (row["messages"], row["size_bytes"]) == (manifest.rows["messages"], manifest.size_bytes)
+
+
+def test_a_restore_names_the_copy_that_it_could_not_ask(state: Path, parts: Parts, tmp_path: Path) -> None:
+    take(parts)
+    (tmp_path / "copy").rmdir()
+    env = {
+        "DATABASE_URL": f"sqlite:///{state}",
+        "BACKUP_DIR": f"{tmp_path}/backups",
+        "BACKUP_COPY_DIR": f"{tmp_path}/copy",
+    }
+    done = ops("restore", "--dry-run", env=env)
+    assert done.returncode == 0, done.stderr
+    assert f"NOT ASKED directory, which may have newer ones: there is no folder {tmp_path}/copy" in done.stdout

@@ -1,15 +1,17 @@
 """The sidecar by itself: what it does at each look, and what it tells of it."""
 
 import sqlite3
+import threading
 import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
+from ops.backup.archive import OBJECTS, SNAPSHOTS
 from ops.backup.metrics import Metrics, answering
 from ops.backup.opening import Parts
 from ops.backup.record import Drill
@@ -141,6 +143,75 @@ def test_a_new_sidecar_knows_the_last_drill(state: Path, parts: Parts) -> None:
     Sidecar(parts, metrics, 60).remember()
     assert value(metrics, "last_drill_timestamp_seconds") == 1234
     assert value(metrics, "drill_ok") == 0
+
+
+def test_a_new_sidecar_has_been_at_risk_since_the_newest_snapshot(state: Path, parts: Parts) -> None:
+    manifest, metrics, clock = take(parts).manifest, Metrics(), Clock()
+    clock.now = manifest.taken_at + 500
+    change(state, "thread_new")
+    sidecar = Sidecar(parts, metrics, 60, clock)
+    sidecar.remember()
+    sidecar.refresh()
+    assert value(metrics, "at_risk_seconds") == 500
+    assert value(metrics, "last_verified_timestamp_seconds") == manifest.taken_at
+    assert value(metrics, "snapshots") == 1
+
+
+def test_the_size_of_the_store_is_told_after_each_snapshot_and_each_pruning(state: Path, parts: Parts) -> None:
+    clock, metrics = Clock(), Metrics()
+    sidecar = Sidecar(parts, metrics, 60, clock)
+    with ThreadPoolExecutor(1) as drills:
+        sidecar.tick(drills)
+        for number in range(3):
+            change(state, f"thread_new{number}")
+            clock.now += 60
+            sidecar.tick(drills)
+            told, manifests = value(metrics, "store_bytes"), 2500 * (number + 1)
+            assert told is not None
+            assert 0 <= stored(parts) - told < manifests, "all but the manifests since the last pruning"
+        clock.now += 3600
+        sidecar.tick(drills)
+    assert value(metrics, "store_bytes") == stored(parts)
+
+
+def stored(parts: Parts) -> int:
+    """Return the size of everything that snapshots are made of."""
+    return sum(size for folder in (OBJECTS, SNAPSHOTS) for _, size in parts.local.place.names(folder))
+
+
+def test_a_restore_gets_its_turn_between_two_looks_however_short_the_interval(state: Path, parts: Parts) -> None:
+    sidecar = Sidecar(parts, Metrics(), 0.0)
+    at_work = threading.Thread(target=sidecar.run)
+    at_work.start()
+    try:
+        for _ in range(5):
+            with parts.notes.locked(shared=True):
+                change(state, f"thread_{time.monotonic_ns()}")
+    finally:
+        sidecar.stop()
+        at_work.join()
+
+
+def test_who_waits_for_the_lock_says_so(parts: Parts, caplog: pytest.LogCaptureFixture) -> None:
+    def let_go_once_that_was_said() -> None:
+        while "waiting" not in caplog.text and time.monotonic() < deadline:
+            time.sleep(0.01)
+        held.close()
+
+    deadline = time.monotonic() + 20
+    held = ExitStack()
+    held.enter_context(parts.notes.locked())
+    other = threading.Thread(target=let_go_once_that_was_said)
+    other.start()
+    with parts.notes.locked():
+        other.join()
+    assert "for what another backup or restore does" in caplog.text
+
+
+def test_a_store_that_is_away_silences_no_metric(state: Path, parts: Parts, tmp_path: Path) -> None:
+    sidecar = Sidecar(parts, Metrics(), 60)
+    (tmp_path / "backups").rename(tmp_path / "away")
+    sidecar.refresh()
 
 
 def test_pruning_by_the_sidecar_keeps_to_the_settings(state: Path, tmp_path: Path) -> None:
