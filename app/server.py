@@ -18,6 +18,7 @@ from app.keys.opening import opened_keys
 from app.kit.clock import SystemClock
 from app.main import Parts, create_framework_app, wrap
 from app.settings import Settings
+from app.telemetry import metrics
 from app.telemetry.listening import listening
 from app.telemetry.sampling import tell_build
 from app.telemetry.tracing import start_tracing, stop_tracing
@@ -75,6 +76,7 @@ def serve(settings: Settings, *, on_started: Callable[[], None] = lambda: None) 
             log.error("cannot tell metrics on METRICS_PORT: %s", failure.strerror)
             return False
         tell_build(__version__)
+        metrics.VRAM_SHARE.set(settings.vram_share)
         if settings.otel_exporter_otlp_endpoint is not None:
             start_tracing(settings.otel_exporter_otlp_endpoint, __version__)
             watched.callback(stop_tracing)

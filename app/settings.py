@@ -67,6 +67,10 @@ class Settings(Struct, kw_only=True, frozen=True):
     metrics_port: Annotated[Port | None, Var("METRICS_PORT", "port for Prometheus, without a key; none by default")] = (
         None
     )
+    vram_share: Annotated[
+        Annotated[float, Meta(gt=0, le=1)],
+        Var("VRAM_SHARE", "share of the card that vLLM was given, told to alerts and dashboards"),
+    ] = 0.95
     otel_exporter_otlp_endpoint: Annotated[
         Annotated[str, Meta(min_length=1)] | None,
         Var("OTEL_EXPORTER_OTLP_ENDPOINT", "collector of traces, such as http://tracing:4318; none by default"),

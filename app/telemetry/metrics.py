@@ -155,6 +155,7 @@ DISK_SIZE = _gauge("disk_size_bytes", "Size of that file system.")
 
 LOOP_LAG = _histogram("event_loop_lag_seconds", "How late the event loop comes to what is due.", LAG_BUCKETS)
 CLOCK_JUMPS = _counter("clock_jumps_total", "Times that the wall clock jumped by more than two seconds.")
+VRAM_SHARE = _gauge("vram_share", "Share of the card that vLLM was given (VRAM_SHARE).")
 BUILD = Info("sovereign_build", "What runs here.", registry=REGISTRY)
 
 ProcessCollector(registry=REGISTRY)

@@ -11,7 +11,7 @@ GPU = Board(
     [
         Panel(
             "Where does the VRAM go?",
-            "Used and reserved grow from below; the line is what vLLM was given (ENGINE_MEMORY_SHARE).",
+            "Used and reserved grow from below; the line is what vLLM was given (VRAM_SHARE).",
             "bytes",
             [
                 Query(f"DCGM_FI_DEV_FB_USED * {MIB}", "GPU {{gpu}} used"),

@@ -4,6 +4,7 @@ from typing import Any
 
 import yaml
 
+from app.settings import load_settings
 from ops.vllm.start import SETTINGS
 from tests.fixtures.processes import ROOT
 
@@ -31,7 +32,6 @@ def test_every_target_is_a_service_and_the_port_on_which_it_tells() -> None:
 
 
 def test_the_share_of_the_card_that_alerts_know_is_the_one_that_vllm_is_given() -> None:
-    rules = [rule for group in read("prometheus/rules/recording.yml")["groups"] for rule in group["rules"]]
-    (known,) = [rule["expr"] for rule in rules if rule["record"] == "gpu:vram_share_configured"]
+    assert read("compose.yaml")["services"]["api"]["environment"]["VRAM_SHARE"] == "${ENGINE_MEMORY_SHARE:-}"
     (given,) = [setting.default for setting in SETTINGS if setting.name == "ENGINE_MEMORY_SHARE"]
-    assert known == f"vector({given})"
+    assert load_settings({"VRAM_SHARE": ""}).vram_share == float(given)
