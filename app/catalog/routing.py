@@ -1,17 +1,39 @@
-"""Which servers can answer for a model's name, in order of preference. Pure: how the servers are is asked later."""
+"""Which servers can answer for a model's name, in order of preference. How the servers are is asked later."""
 
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from app.catalog.server import Server
 from app.engine.prompt import Upstream
-from app.inference.client import ModelClient
+from app.inference.chunks import PromptTokens
+from app.inference.client import ChatRequest, ChunkBatches, ModelClient
+from app.telemetry import metrics
 
 Kind = Literal["chat", "embeddings"]
 ANY_NAME = ""
+
+
+class StandIn(Struct, frozen=True):
+    """A server in the place of the preferred one: its answers are counted (see ChatModel)."""
+
+    server: Server
+
+    @asynccontextmanager
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[ChunkBatches, None]:
+        """Open a streamed completion."""
+        async with self.server.stream(request) as chunks:
+            metrics.FAILOVERS.labels(self.server.spec.name).inc()
+            yield chunks
+
+    async def tokenize(
+        self, model: str, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None
+    ) -> PromptTokens | None:
+        """Count what a chat takes of the window."""
+        return await self.server.tokenize(model, messages, tools)
 
 
 class Route(Struct, frozen=True):
@@ -36,7 +58,7 @@ class Route(Struct, frozen=True):
     @property
     def target(self) -> Upstream:
         """Return what prompts are made for."""
-        return Upstream(self.server, self.name, self.window)
+        return Upstream(StandIn(self.server) if self.is_fallback else self.server, self.name, self.window)
 
     def headers(self) -> dict[str, str]:
         """Return what tells a client that another server than the preferred one answered; nothing otherwise."""

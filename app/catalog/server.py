@@ -191,12 +191,16 @@ class Server:
             async with request as answer:
                 yield answer
         except ModelFailure as failure:
-            metrics.UPSTREAM_FAILURES.labels(self.spec.name, failure.kind).inc()
-            self.failed(failure)
+            self.broke_off(failure)
             raise
         finally:
             calls.dec()
             self.in_flight -= 1
+
+    def broke_off(self, failure: ModelFailure) -> None:
+        """Count and note the failure of an answer, also of one that has begun."""
+        metrics.UPSTREAM_FAILURES.labels(self.spec.name, failure.kind).inc()
+        self.failed(failure)
 
     def stream(self, request: ChatRequest) -> AbstractAsyncContextManager[ChunkBatches]:
         """Open a streamed completion for a run (see ChatModel)."""

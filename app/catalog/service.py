@@ -92,7 +92,8 @@ class Catalog:
                     answer = await request.enter_async_context(route.server.watched(ask(route)))
                     break
                 tried.append(route.upstream)
-            _count_failover(route)
+            if route.is_fallback:
+                metrics.FAILOVERS.labels(route.upstream).inc()
             yield route, answer
 
     async def upstream(self, name: str) -> Upstream:
@@ -107,7 +108,6 @@ class Catalog:
         if not usable:
             raise _waiting(routes[0].server.failure)
         route = next((route for route in usable if route.server.has_room), usable[0])
-        _count_failover(route)
         return route.target
 
     def _first_whatever(self, name: str) -> Route:
@@ -184,11 +184,6 @@ class Catalog:
 def _usable(routes: Sequence[Route]) -> list[Route]:
     """Return the servers that are up, or else those that only a failed request says are away."""
     return [route for route in routes if route.server.usable] or [route for route in routes if route.server.suspected]
-
-
-def _count_failover(route: Route) -> None:
-    if route.is_fallback:
-        metrics.FAILOVERS.labels(route.upstream).inc()
 
 
 def _shown(name: str, model: ServedModel) -> Model:

@@ -236,18 +236,19 @@ class Relay:
         last = b""
         try:
             last = await self._pass_on(answer, passing, send)
-        except ModelFailure as failure:
+        except (ModelFailure, EventTooLong) as problem:
+            failure = problem if isinstance(problem, ModelFailure) else ModelBroke("The model server sent no events.")
+            route.server.broke_off(failure)
             await self._broke()
             last = _last_words(error_of_failure(failure))
-        except EventTooLong:
-            await self._broke()
-            last = _last_words(error_of_failure(ModelBroke("The model server sent no events.")))
         except asyncio.CancelledError:
             if not self._stopping:
                 raise
             last = _last_words(Unavailable(STOPPING))
         finally:
             self._used, self._events = passing.usage, passing.events
+            if passing.failed:
+                metrics.UPSTREAM_FAILURES.labels(route.upstream, ModelBroke.kind).inc()
         await send({"type": "http.response.body", "body": last, "more_body": False})
 
     async def _broke(self) -> None:

@@ -30,6 +30,8 @@ ANSWERS_ALWAYS = (
 
 _ALWAYS_SAID = frozenset(name for name, _ in ANSWERS_ALWAYS)
 _STREAM = MEDIA_TYPE.encode()
+UNMATCHED = "unmatched"
+"""Stands for the route of what no route answers."""
 ASKED_ALL_DAY = ("/health", "/metrics")
 
 
@@ -122,7 +124,7 @@ class _Exchange:
 
     def report(self) -> None:
         """Count the request and write its line: the route's template, never an id or a query."""
-        method, route = self._scope["method"], self._scope.get("path_template") or "unmatched"
+        method, route = self._scope["method"], self._scope.get("path_template") or UNMATCHED
         state = self._scope["state"]
         metrics.REQUESTS_IN_FLIGHT.dec()
         metrics.STREAMS.dec(self._streams)
@@ -130,7 +132,7 @@ class _Exchange:
         tracing.note({"http.route": route, "http.response.status_code": self._status})
         caller = state.get("caller")
         log.log(
-            logging.ERROR if self._status >= 500 else logging.INFO,
+            _level(self._status),
             "request",
             extra={
                 "request_id": self.request_id,
@@ -142,6 +144,13 @@ class _Exchange:
                 **({"project_id": caller.project_id} if caller is not None else {}),
             },
         )
+
+
+def _level(status: int) -> int:
+    """Return how bad an answer is: a fault of ours, a part that is away or full, or all in order."""
+    if status == 503:
+        return logging.WARNING
+    return logging.ERROR if status >= 500 else logging.INFO
 
 
 def _unsaid(said: list[bytes]) -> Sequence[tuple[bytes, bytes]]:

@@ -17,9 +17,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.errors import ApiError, HeadTooLarge, InvalidRequest, RequestTimeout, Unavailable, UriTooLong
 from app.telemetry import metrics
-from app.web.access import ANSWERS_ALWAYS, new_request_id
+from app.web.access import ANSWERS_ALWAYS, UNMATCHED, Access, new_request_id
 from app.web.asgi import ASGIApp, Receive, Scope, Send
-from app.web.errors import envelope, send_error
+from app.web.errors import envelope
 from app.web.pace import Pace
 
 log = logging.getLogger("app.access")
@@ -172,6 +172,8 @@ class Connection(HttpToolsProtocol):
         request_id = new_request_id()
         log.info("refused", extra={"request_id": request_id, "status": error.status})
         cycle = self.cycle
+        if cycle is None or cycle.response_complete:  # no app has seen it
+            metrics.REQUESTS.labels(metrics.OTHER, UNMATCHED, str(error.status)).inc()
         if cycle is None or cycle.response_complete or not cycle.response_started:
             self.transport.write(_answer(error, request_id))
         if cycle is not None and not cycle.response_complete:
@@ -228,10 +230,16 @@ def _answer(error: ApiError, request_id: str) -> bytes:
 def _only_health(app: ASGIApp) -> Callable[[Scope, Receive, Send], Any]:
     """Answer for the app that there are too many, except those who ask whether the server is alive."""
 
+    turned_away = Access(_turn_away)  # counted and logged as any other request
+
     async def busy(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"].startswith("/health"):
             await app(scope, receive, send)
-            return
-        await send_error(send, Unavailable("Too many connections. Please try again later.", retry_after_s=1))
+        else:
+            await turned_away(scope, receive, send)
 
     return busy
+
+
+async def _turn_away(scope: Scope, receive: Receive, send: Send) -> None:
+    raise Unavailable("Too many connections. Please try again later.", retry_after_s=1)

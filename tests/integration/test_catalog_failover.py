@@ -16,6 +16,7 @@ from tests.fakes.model_faults import cuts, replies, resets, stalls, streams
 from tests.fakes.model_server import Exchange, ModelServer, model_server, refusing_url
 from tests.fakes.model_wire import models, role, text
 from tests.fixtures.calls import Json, assert_refused, ended, get, new_assistant, new_run, new_thread, texts_of
+from tests.fixtures.counted import counted
 from tests.fixtures.rooms import CHAT, Served, served
 
 pytestmark = pytest.mark.anyio
@@ -127,8 +128,10 @@ async def test_a_server_that_goes_away_is_noticed_without_a_request_replaced_and
 
 async def test_a_run_that_meets_a_server_just_gone_goes_on_at_the_other(pair: Pair) -> None:
     goes_away(pair.main)
+    before = counted("upstream_failovers_total", upstream="cpu")
     run = await pair.run()
     assert (run["status"], run["model"]) == ("completed", "gpt-4o")
+    assert counted("upstream_failovers_total", upstream="cpu") == before + 1
     assert await texts_of(pair.on.client, run["thread_id"]) == ["x", "hello there"]
     assert asked(pair.cpu) == ["small"]
 

@@ -1,6 +1,7 @@
 """What a connection may ask of a real server: sizes, seconds, and how many there may be at once."""
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -164,6 +165,17 @@ def test_a_head_beyond_a_bound_is_refused_in_the_envelope(edge: str, sent: bytes
         assert_refused_and_closed(client.answer(), status, message)
 
 
+def test_what_no_route_has_seen_is_counted(edge: str) -> None:
+    with wire(edge) as client:
+        client.send(b"no http at all\r\n\r\n")
+        assert client.answer().status == 400
+    told = exchange(edge, request("GET", "/metrics")).body.decode()
+    (count,) = re.findall(
+        r'^sovereign_http_requests_total{method="other",route="unmatched",status="400"} (\S+)$', told, re.MULTILINE
+    )
+    assert float(count) >= 1
+
+
 def test_a_head_within_its_bounds_passes(edge: str) -> None:
     within = ["x-a: " + "y" * 14_000, *[f"x-{n}: y" for n in range(97)]]
     assert exchange(edge, request("GET", "/v1/assistants?limit=1&x=" + "x" * 16_000, *within)).status == 200
@@ -178,7 +190,7 @@ def test_requests_in_one_piece_are_all_answered_and_what_they_hold_is_no_head(ed
         assert [client.answer().status for _ in range(3)] == [200, 200, 200]
 
 
-def test_one_connection_too_many_is_told_so_and_health_is_still_answered(edge: str) -> None:
+def test_one_connection_too_many_is_told_so_and_health_is_still_answered(edge: str, folder: Path) -> None:
     with ExitStack() as stack:
         for _ in range(CONNECTIONS):
             stack.enter_context(wire(edge))
@@ -187,6 +199,8 @@ def test_one_connection_too_many_is_told_so_and_health_is_still_answered(edge: s
         answer = one_more.answer()
         assert (answer.status, answer.headers["retry-after"]) == (503, "1")
         assert answer.error["type"] == "service_unavailable_error"
+        line = logged(folder / "log", answer.headers["x-request-id"])
+        assert (line["message"], line["status"], line["level"]) == ("request", 503, "warning")
         assert one_more.answer().status == 200
     assert exchange(edge, LIST).status == 200
 

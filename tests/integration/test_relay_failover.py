@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.fakes.model_faults import cuts, replies, resets
+from tests.fakes.model_faults import cuts, replies, resets, sends
 from tests.fakes.model_gate import waits
 from tests.fakes.model_server import ModelServer, model_server
-from tests.fakes.model_wire import models, role, text
+from tests.fakes.model_wire import DONE, died, models, role, text
 from tests.fixtures.calls import assert_refused, get, new_thread, texts_of
+from tests.fixtures.counted import counted
 from tests.fixtures.rooms import CHAT, Served, served
 
 pytestmark = pytest.mark.anyio
@@ -86,6 +87,23 @@ async def test_the_other_answers_at_once_when_the_first_cannot_be_reached_and_th
         assert "hello" in answer.text
     assert asked(pair.cpu) == ["small", "small"]
     assert len(asked(pair.main)) == 3  # one answered, one met a closed connection and was sent once more
+
+
+async def test_each_answer_by_the_other_is_counted_once_also_in_a_chat_with_a_thread(pair: Pair) -> None:
+    goes_away(pair.main)
+    before = counted("upstream_failovers_total", upstream="cpu")
+    assert told(await pair.ask()) == TOLD
+    thread = await new_thread(pair.on.client, "first")
+    assert told(await pair.ask(thread_id=thread)) == TOLD
+    assert counted("upstream_failovers_total", upstream="cpu") == before + 2
+
+
+async def test_an_answer_that_breaks_off_is_a_failure_of_its_server(pair: Pair) -> None:
+    before = counted("upstream_failures_total", upstream="main", kind="broke")
+    for fault in (cuts(role(), text("half ")), sends(role(), died() + DONE)):
+        pair.main.script.append(fault)
+        assert "error" in (await pair.ask()).text
+    assert counted("upstream_failures_total", upstream="main", kind="broke") == before + 2
 
 
 async def test_nothing_is_asked_again_after_its_first_byte(pair: Pair) -> None:
