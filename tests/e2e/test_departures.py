@@ -14,6 +14,7 @@ import httpx2
 
 from tests.conformance.sse import ServerEvent
 from tests.e2e.streaming import client_of, delta_text, new_assistant, new_thread, timed
+from tests.fixtures.forks import Fork
 from tests.fixtures.processes import ROOT, api_process
 from tests.fixtures.servers import API_KEY
 
@@ -69,7 +70,7 @@ def newest_message(api: httpx2.Client, thread_id: str) -> dict[str, Any]:
 
 
 @contextmanager
-def own_api(folder: Path, model_url: str, **env: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+def own_api(folder: Path, model_url: str, **env: str) -> Iterator[tuple[str, Fork]]:
     """Run an API of the test's own, to be stopped by it."""
     env |= {"API_KEY": API_KEY, "DATABASE_URL": f"sqlite:///{folder}/sovereign_assistant.db", "MODEL_URL": model_url}
     with api_process(folder / "log", env) as running:
@@ -105,7 +106,7 @@ def test_a_run_that_outlasts_the_grace_is_carried_out_by_the_next_server(paced_m
     assert len(messages[1]["content"][0]["text"]["value"].split()) == 150
 
 
-def stream_and_stop(url: str, process: "subprocess.Popen[str]", text: str) -> tuple[list[ServerEvent], int]:
+def stream_and_stop(url: str, process: Fork, text: str) -> tuple[list[ServerEvent], int]:
     """Stream an answer and tell the server to stop at its first word; return the events, and the number of words."""
     events, words = [], 0
     with client_of(url) as api:

@@ -1,7 +1,6 @@
 """The API is killed outright while clients write to it, and started again on the same file."""
 
 import asyncio
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from openai.types.beta.threads import Text
 from tests.conformance.checker import Checker
 from tests.conformance.transport import checked_async_http_client
 from tests.e2e.streaming import client_of, new_assistant, new_thread
+from tests.fixtures.forks import Fork
 from tests.fixtures.processes import api_process
 from tests.fixtures.servers import API_KEY
 
@@ -29,7 +29,7 @@ LONG = "repeat 200 words"
 
 
 @contextmanager
-def served(folder: Path, model_url: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+def served(folder: Path, model_url: str) -> Iterator[tuple[str, Fork]]:
     """Run an API over this test's file."""
     env = {"API_KEY": API_KEY, "DATABASE_URL": f"sqlite:///{folder}/sovereign_assistant.db", "MODEL_URL": model_url}
     with api_process(folder / "log", env) as running:
@@ -87,7 +87,7 @@ def test_what_was_acknowledged_is_there_once_and_a_run_that_was_cut_off_answers_
 class Session:
     """The clients of one server, until it is killed."""
 
-    def __init__(self, url: str, process: "subprocess.Popen[str]", checker: Checker) -> None:
+    def __init__(self, url: str, process: Fork, checker: Checker) -> None:
         self.told = Told()
         self.acknowledged: list[str] = []
         self._process = process

@@ -1,6 +1,5 @@
 """The API is killed outright with runs in every active state, and started again on the same file."""
 
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ import httpx2
 
 from tests.e2e.streaming import client_of
 from tests.fakes.model_tools import function
+from tests.fixtures.forks import Fork
 from tests.fixtures.processes import api_process
 from tests.fixtures.servers import API_KEY, MODEL
 
@@ -20,7 +20,7 @@ PRICE = function("get_price")
 
 
 @contextmanager
-def served(folder: Path, model_url: str) -> Iterator[tuple[httpx2.Client, "subprocess.Popen[str]"]]:
+def served(folder: Path, model_url: str) -> Iterator[tuple[httpx2.Client, Fork]]:
     """Run an API with one slot over this test's file; yield a client and the process."""
     env = {
         "API_KEY": API_KEY,

@@ -1,6 +1,5 @@
 """A server told to stop while it relays: answers that end within the grace end, the others say why they do not."""
 
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -9,10 +8,11 @@ import openai
 import pytest
 
 from tests.e2e.test_departures import ENDED_WITHIN_S, GRACE_S, STOPPED_WITHIN_S, WORDS, own_api
+from tests.fixtures.forks import Fork
 from tests.fixtures.servers import API_KEY, MODEL
 
 
-def stream_and_stop(url: str, process: "subprocess.Popen[str]", words: int) -> str:
+def stream_and_stop(url: str, process: Fork, words: int) -> str:
     """Stream an answer of so many words and tell the server to stop at the first; return what was said."""
     said = ""
     with openai.OpenAI(base_url=url, api_key=API_KEY, max_retries=0) as client:

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import httpx2
 from tests.conformance.response_order import GAP, ResponseOrder
 from tests.conformance.sse import parse
 from tests.e2e.streaming import client_of
+from tests.fixtures.forks import Fork
 from tests.fixtures.processes import api_process
 from tests.fixtures.servers import API_KEY
 
@@ -26,7 +26,7 @@ Json = dict[str, Any]
 
 
 @contextmanager
-def served(folder: Path, model_url: str, **env: str) -> Iterator[tuple[httpx2.Client, "subprocess.Popen[str]"]]:
+def served(folder: Path, model_url: str, **env: str) -> Iterator[tuple[httpx2.Client, Fork]]:
     """Run an API over this test's file; yield a client and the process."""
     env |= {
         "API_KEY": API_KEY,

@@ -2,14 +2,13 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.fixtures.forks import run
 from tests.fixtures.hub import COMMIT, Hub, running_hub
-from tests.fixtures.processes import ROOT
 
 LARGE = "model-00001-of-00002.safetensors"
 
@@ -29,9 +28,7 @@ def hub() -> Iterator[Hub]:
 
 def model(hub: Hub | None, folder: Path, *words: str, **env: str) -> "subprocess.CompletedProcess[str]":
     endpoint = ["--endpoint", hub.endpoint] if hub and words[0] == "fetch" else []
-    command = [sys.executable, "-m", "ops", "model", words[0], *words[1:], "--folder", str(folder), *endpoint]
-    settings = {"PATH": os.environ["PATH"], **env}
-    return subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, timeout=60, check=False)
+    return run(["model", words[0], *words[1:], "--folder", str(folder), *endpoint], env)
 
 
 def test_weights_come_once_and_are_verified_by_sha256sum_too(hub: Hub, tmp_path: Path) -> None:
