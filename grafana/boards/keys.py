@@ -58,6 +58,7 @@ KEYS = Board(
             "short",
             [Query("sovereign_build_info", "{{version}} on Python {{python}}")],
             "stat",
+            says="names",
             width=4,
         ),
         Panel(

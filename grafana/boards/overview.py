@@ -2,6 +2,8 @@
 
 from grafana.boards.panels import Board, Panel, Query, rate
 
+FIRING = 'ALERTS{alertstate="firing"'
+ALERTS_BY_SEVERITY = f'{FIRING},severity="critical"}} * 3 or {FIRING},severity="warning"}} * 2 or {FIRING}}}'
 SEEN = 'route!~"/health.*|/metrics"'
 
 OVERVIEW = Board(
@@ -11,21 +13,24 @@ OVERVIEW = Board(
     [
         Panel(
             "Does everything answer?",
-            "1 for each part that Prometheus reaches.",
+            "Each part that Prometheus asks.",
             "short",
             [Query("up", "{{job}}")],
             "stat",
             worse=(0.5, 1),
             falling=True,
-            width=9,
+            says="yes or no",
+            width=8,
         ),
         Panel(
             "What is wrong now?",
-            "Alerts that fire, each with its runbook in docs/operate.md. Watchdog always does.",
+            "Alerts that fire, each with its runbook in docs/operate.md: red is critical. Watchdog always does.",
             "short",
-            [Query('sum by (alertname) (ALERTS{alertstate="firing"})', "{{alertname}}")],
+            [Query(f"max by (alertname) ({ALERTS_BY_SEVERITY})", "{{alertname}}")],
             "stat",
-            width=9,
+            worse=(2, 3),
+            says="names",
+            width=8,
         ),
         Panel(
             "Do clients get errors?",
@@ -34,7 +39,7 @@ OVERVIEW = Board(
             [Query("sovereign:errors:ratio_rate5m", "errors")],
             "stat",
             worse=(0.02, 0.05),
-            width=3,
+            width=4,
             leads_to="sovereign-latency",
         ),
         Panel(
@@ -44,7 +49,7 @@ OVERVIEW = Board(
             [Query("sovereign:first_token_seconds:p95_5m", "p95")],
             "stat",
             worse=(5, 10),
-            width=3,
+            width=4,
             leads_to="sovereign-latency",
         ),
         Panel(
@@ -58,13 +63,14 @@ OVERVIEW = Board(
             leads_to="sovereign-runs",
         ),
         Panel(
-            "Is a model server away?",
-            "1 for each model server that answers.",
+            "Do the model servers answer?",
+            "Each that the API asks.",
             "short",
             [Query('sovereign_upstream_state{state="up"}', "{{upstream}}")],
             "stat",
             worse=(0.5, 1),
             falling=True,
+            says="yes or no",
             width=4,
             leads_to="sovereign-runs",
         ),

@@ -9,12 +9,16 @@ from typing import Literal, NamedTuple
 
 from grafana_foundation_sdk.builders import dashboard, prometheus, stat, timeseries
 from grafana_foundation_sdk.builders.common import (
+    GraphThresholdsStyleConfig,
     ReduceDataOptions,
     StackingConfig,
     VizLegendOptions,
     VizTooltipOptions,
 )
 from grafana_foundation_sdk.models.common import (
+    BigValueGraphMode,
+    BigValueTextMode,
+    GraphTresholdsStyleMode,
     LegendDisplayMode,
     LegendPlacement,
     SortOrder,
@@ -27,11 +31,14 @@ from grafana_foundation_sdk.models.dashboard import (
     DataSourceRef,
     Threshold,
     ThresholdsMode,
+    ValueMap,
+    ValueMappingResult,
 )
 
 SOURCE = DataSourceRef(type_val="prometheus", uid="prometheus")
 TAG = "sovereign"
 WINDOW = "[$__rate_interval]"
+YES_OR_NO = {"0": "no", "1": "yes"}
 GREEN, ORANGE, RED = "green", "orange", "red"
 
 Unit = Literal["short", "s", "percentunit", "bytes", "reqps", "ops", "celsius", "watt", "dateTimeFromNow", "none"]
@@ -45,7 +52,9 @@ class Query(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """A question and the queries that answer it. `worse` are the values at which it turns orange and red."""
+    """A question and the queries that answer it. `worse` are the values at which it turns orange and red; a graph has a
+    line at each.
+    """
 
     title: str
     description: str
@@ -55,6 +64,8 @@ class Panel(NamedTuple):
     worse: tuple[float, float] | None = None
     falling: bool = False
     """Whether it is low values that are bad."""
+    says: Literal["numbers", "yes or no", "names"] = "numbers"
+    """What a stat shows: values, 1 and 0 in words, or what its series are called."""
     width: int = 12
     leads_to: str | None = None
     """Uid of the dashboard that shows more."""
@@ -144,7 +155,14 @@ def _panel(panel: Panel) -> stat.Panel | timeseries.Panel:
 
 
 def _stat(panel: Panel) -> stat.Panel:
-    return stat.Panel().reduce_options(ReduceDataOptions().calcs(["lastNotNull"])).no_value("–")
+    shape = stat.Panel().reduce_options(ReduceDataOptions().calcs(["lastNotNull"])).no_value("–")
+    shape.graph_mode(BigValueGraphMode.NONE)  # of one instant
+    if panel.says == "names":
+        shape.text_mode(BigValueTextMode.NAME)
+    elif panel.says == "yes or no":
+        words = {value: ValueMappingResult(text=text) for value, text in YES_OR_NO.items()}
+        shape.text_mode(BigValueTextMode.VALUE_AND_NAME).mappings([ValueMap(options=words)])
+    return shape
 
 
 def _lines(panel: Panel) -> timeseries.Panel:
@@ -161,6 +179,8 @@ def _lines(panel: Panel) -> timeseries.Panel:
         )
         .tooltip(VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.DESCENDING))
     )
+    if panel.worse is not None:
+        shape.thresholds_style(GraphThresholdsStyleConfig().mode(GraphTresholdsStyleMode.DASHED))
     if panel.kind == "stacked":
         shape.stacking(StackingConfig().mode(StackingMode.NORMAL))
     return shape

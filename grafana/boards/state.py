@@ -1,6 +1,6 @@
 """Is what is written safe?"""
 
-from grafana.boards.panels import Board, Panel, Query, quantile, rate
+from grafana.boards.panels import Board, Panel, Query, quantile, rate, ratio
 
 STATE = Board(
     "sovereign-state",
@@ -27,12 +27,13 @@ STATE = Board(
         ),
         Panel(
             "Did the last drill restore one?",
-            "1 when the newest snapshot was restored and read.",
+            "Whether the newest snapshot that was tried could be restored and read.",
             "short",
             [Query("sovereign_backup_drill_ok", "well")],
             "stat",
             worse=(0.5, 1),
             falling=True,
+            says="yes or no",
             width=6,
         ),
         Panel(
@@ -66,7 +67,9 @@ STATE = Board(
             "short",
             [
                 Query("sovereign_db_writes_waiting", "waiting"),
-                Query(quantile(0.95, "sovereign_db_batch_works"), "in one commit, p95"),
+                Query(
+                    ratio(rate("sovereign_db_batch_works_sum"), rate("sovereign_db_batch_works_count")), "in one commit"
+                ),
             ],
         ),
         Panel(

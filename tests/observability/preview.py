@@ -21,6 +21,7 @@ from tests.observability.stack import SCRAPE_S, Prometheus, Stack, whole_stack
 from tests.observability.traffic import all_kinds, going_on
 
 PART_S = 30
+SLOW = {"vllm:time_to_first_token_seconds": 1.5, "vllm:inter_token_latency_seconds": 0.03}
 FOLDER = ROOT / "data" / "dashboards"
 
 
@@ -47,8 +48,10 @@ def live(stack: Stack) -> None:
         time.sleep(PART_S)
         stop(stack.model)
         slow = stack.run_model(token_ms=30, first_token_ms=1500)
+        stack.vllm.at_least = SLOW
         time.sleep(PART_S)
         stop(slow)
+        stack.vllm.at_least = {}
         stack.run_model()
         time.sleep(PART_S)
 
@@ -66,10 +69,14 @@ def drawn(panel: dict[str, Any], prometheus: Prometheus, since: float) -> dict[s
         window = {"start": f"{since:.1f}", "end": f"{time.time():.1f}", "step": str(SCRAPE_S)}
         found = prometheus.ask("query_range", query=hurried_expression(filled(target["expr"])), **window)["result"]
         lines += [(named(target["legendFormat"], one["metric"]), one["values"]) for one in found]
+    shown = panel["fieldConfig"]["defaults"]
     return {
         "title": panel["title"],
         "kind": panel["type"],
-        "unit": panel["fieldConfig"]["defaults"]["unit"],
+        "unit": shown["unit"],
+        "steps": shown.get("thresholds", {"steps": []})["steps"],
+        "words": {value: one["text"] for told in shown.get("mappings", ()) for value, one in told["options"].items()},
+        "only_names": panel["options"].get("textMode") == "name",
         "place": panel["gridPos"],
         "lines": lines,
     }

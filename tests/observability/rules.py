@@ -16,6 +16,9 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 DURATION = re.compile(r"\b(\d+)([smhd])\b")
 NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 STRING = re.compile(r'"[^"]*"')
+SELECTOR = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[^}]*\})")
+RARE = re.compile(r'\b(status|severity)=~?"[^"]*"')
+BY = re.compile(r"\bby\s*\(([^)]*)\)")
 MATCHERS = re.compile(r"\{[^}]*\}")
 WORDS = re.compile(
     "^(sum|max|min|count|by|on|ignoring|group_left|or|and|unless|rate|increase|absent|time|vector|scalar|histogram_quantile"
@@ -54,6 +57,17 @@ def hurry(folder: Path) -> None:
                 if "for" in rule:
                     rule["for"] = hurried(rule["for"])
         (folder / name).write_text(yaml.safe_dump(file))
+
+
+def selectors_in(expression: str) -> list[tuple[str, str]]:
+    """Return the metrics that an expression names with matchers, and those; of a status any, since some are rare."""
+    return [(name, RARE.sub(r'\1!=""', matchers)) for name, matchers in SELECTOR.findall(expression)]
+
+
+def grouped_by(expression: str) -> set[str]:
+    """Return the labels by which an expression groups."""
+    labels = {label for found in BY.findall(expression) for label in re.split(r",\s*", found)}
+    return labels - {"le"}
 
 
 def metrics_in(expression: str) -> set[str]:

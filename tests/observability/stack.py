@@ -1,6 +1,7 @@
 """What runs: the API on the model stand-in, its backup sidecar, replayed expositions, and Prometheus over all."""
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import threading
 import time
 import urllib.parse
 import urllib.request
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,37 +26,52 @@ KEY = "sk-observed"
 SCRAPE_S = 15 / FASTER
 LOOKBACK_S = 300 / FASTER
 GROWING = re.compile(r"(_total|_bucket|_count|_sum)$")
+BUCKET = re.compile(r'\ble="([^"]+)"')
 SAMPLE = re.compile(r"^([^\s{]+)(\{[^}]*\})? (\S+)$")
 GROWTH_S = 10.0
 """Seconds in which a replayed counter grows by what was recorded."""
 
 
 class Replay(ThreadingHTTPServer):
-    """Tells a recorded exposition again: gauges as they were, counters growing. `says` is what it says otherwise."""
+    """Tells a recorded exposition again: gauges as they were, counters growing.
+
+    `says` is what it says otherwise; `at_least` holds, for histograms, what nothing that is observed now is below.
+    """
 
     def __init__(self, *recorded: Path) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.says: dict[str, float] = {}
+        self.at_least: Mapping[str, float] = {}
+        self._grown: dict[str, float] = defaultdict(float)
         self.down = False
         self._lines = "\n".join(path.read_text() for path in recorded).splitlines()
-        self._began = time.monotonic()
+        self._told = time.monotonic()
 
     def handle_error(self, *_: object) -> None:
         """Say nothing of a scrape that was given up."""
 
     def exposition(self) -> str:
         """Return what it tells now."""
-        grown = (time.monotonic() - self._began) / GROWTH_S
-        return "\n".join(self._line(line, grown) for line in self._lines) + "\n"
+        before, self._told = self._told, time.monotonic()
+        growth = (self._told - before) / GROWTH_S
+        return "\n".join(self._line(line, growth) for line in self._lines) + "\n"
 
-    def _line(self, line: str, grown: float) -> str:
+    def _line(self, line: str, growth: float) -> str:
         found = SAMPLE.match(line)
         if found is None or line.startswith("#"):
             return line
         name, labels, value = found[1], found[2] or "", float(found[3])
         if GROWING.search(name):
-            value *= grown
+            if _bound(labels) >= self.at_least.get(name.removesuffix("_bucket"), 0):
+                self._grown[line] += growth
+            value *= self._grown[line]
         return f"{name}{labels} {self.says.get(name, value)}"
+
+
+def _bound(labels: str) -> float:
+    """Return the bound of a histogram's bucket."""
+    found = BUCKET.search(labels)
+    return math.inf if found is None else float(found[1])
 
 
 class _Handler(BaseHTTPRequestHandler):

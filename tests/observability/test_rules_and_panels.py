@@ -3,6 +3,7 @@
 import math
 import re
 import subprocess
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,14 @@ import pytest
 import yaml
 
 from tests.fixtures.processes import ROOT
-from tests.observability.panels import ASKED, Asked
-from tests.observability.rules import ALWAYS, FOLDER, hurried_expression, metrics_in, rules
+from tests.observability.panels import ASKED, Asked, named
+from tests.observability.rules import ALWAYS, FOLDER, grouped_by, hurried_expression, metrics_in, rules, selectors_in
 from tests.observability.stack import Stack
 
 WITHIN_S = 30.0
 PROMETHEUS_MAKES = {"up", "ALERTS"}
 UNITS = (
-    (r"ratio_rate|_share\b|_share_configured\b|_perc\b", "percentunit"),
+    (r"ratio_rate|_share\b|_share_configured\b|_perc\b|_GPU_UTIL\b", "percentunit"),
     (r"_seconds(_bucket)?\b", "s"),
     (r"_bytes\b|DCGM_FI_DEV_FB_", "bytes"),
     (r"_TEMP\b", "celsius"),
@@ -26,6 +27,7 @@ UNITS = (
 
 
 RULES = [*rules("alert"), *rules("record")]
+EXPRESSIONS = list(dict.fromkeys([*(rule["expr"] for rule in RULES), *(one.expression for one in ASKED)]))
 NAMES = [rule.get("alert") or rule["record"] for rule in RULES]
 
 
@@ -45,6 +47,15 @@ def test_a_rule_names_only_what_somebody_exports(rule: dict[str, Any], exported:
     assert named or rule["expr"].startswith("vector(")
 
 
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_what_a_selector_asks_for_is_there(expression: str, stack: Stack, exported: set[str]) -> None:
+    for name, matchers in selectors_in(expression):
+        assert stack.prometheus.query(name + matchers), (name, matchers)
+    for label in grouped_by(expression):
+        having = f'{{__name__=~"({"|".join(metrics_in(expression))}).*",{label}!=""}}'
+        assert stack.prometheus.query(having), having
+
+
 @pytest.mark.parametrize("one", ASKED, ids=[one.panel for one in ASKED])
 def test_a_panel_shows_numbers(one: Asked, stack: Stack, exported: set[str]) -> None:
     assert metrics_in(one.expression) <= exported, metrics_in(one.expression) - exported
@@ -54,11 +65,12 @@ def test_a_panel_shows_numbers(one: Asked, stack: Stack, exported: set[str]) -> 
     stack.prometheus.wait(lambda: found.extend(stack.prometheus.query(query)) or bool(found), WITHIN_S)
     values = [float(series["value"][1]) for series in found]
     assert all(math.isfinite(value) for value in values), (one.expression, values)
+    assert not [one.legend for series in found if "{{" in named(one.legend, series["metric"])]
 
 
 @pytest.mark.parametrize("one", ASKED, ids=[one.panel for one in ASKED])
 def test_a_panel_has_the_unit_of_what_it_shows(one: Asked) -> None:
-    if one.expression.startswith(("sum by (alertname)", "rate(process_cpu", "(")) or "_bytes / " in one.expression:
+    if one.expression.startswith(("max by (alertname)", "rate(process_cpu", "(")) or "_bytes / " in one.expression:
         return  # counts, cores and shares, whatever they are made of
     named = metrics_in(re.sub(r"scalar\([^)]*\)", "1", one.expression))
     unit = next((unit for pattern, unit in UNITS if any(re.search(pattern, name) for name in named)), None)
@@ -74,9 +86,12 @@ def test_on_a_good_day_no_alert_fires_but_the_watchdog(stack: Stack) -> None:
 
 def test_prometheus_takes_the_configuration_the_rules_and_the_metrics(stack: Stack) -> None:
     subprocess.run(["promtool", "check", "config", FOLDER / "prometheus.yml"], check=True, timeout=60)
-    _, told = stack.call("GET", "/metrics")
-    checked = subprocess.run(["promtool", "check", "metrics"], input=told, capture_output=True, timeout=60)
-    assert (checked.returncode, checked.stderr) == (0, b"")
+    _, of_the_api = stack.call("GET", "/metrics")
+    with urllib.request.urlopen(f"http://127.0.0.1:{stack.backup_port}/metrics", timeout=10) as answer:
+        of_the_sidecar = answer.read()
+    for told in (of_the_api, of_the_sidecar):
+        checked = subprocess.run(["promtool", "check", "metrics"], input=told, capture_output=True, timeout=60)
+        assert (checked.returncode, checked.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("path", sorted((FOLDER / "tests").glob("*.yml")), ids=lambda path: path.stem)

@@ -66,6 +66,7 @@ def vllm_slow(stack: Stack, until_over: ExitStack) -> None:
     """Let every first token take six seconds, of some chats more than go on anyway."""
     stop(stack.model)
     stack.run_model(first_token_ms=6000)
+    stack.vllm.at_least = {"vllm:time_to_first_token_seconds": 6}
     pool = until_over.enter_context(ThreadPoolExecutor(10))
     for _ in range(60):
         pool.submit(chat, stack, streamed=True)
@@ -211,12 +212,12 @@ TROUBLES: dict[str, Trouble] = {
     "vLLM killed": Trouble(
         vllm_killed,
         {"VllmDown", "ModelServerAway", "VramDropped"},
-        Sign("Is a model server away?", "main", 0.5, above=False),
+        Sign("Do the model servers answer?", "main", 0.5, above=False),
     ),
     "vLLM slow": Trouble(
         vllm_slow,
         {"FirstTokenBudgetFast"},
-        Sign("Which layer makes clients wait for the first token?", "API: first token", 5),
+        Sign("Which layer makes clients wait for the first token?", "vLLM: first token", 5),
     ),
     "queue flooded": Trouble(queue_flooded, {"QueueNearlyFull"}, Sign("Do turns wait for a slot?", "waiting", 16)),
     "disk nearly full": Trouble(

@@ -42,6 +42,8 @@ def test_grafana_finds_the_dashboards_and_their_source_where_they_are() -> None:
     folder = FOLDER.parent / "provisioning"
     (source,) = yaml.safe_load((folder / "datasources" / "prometheus.yaml").read_text())["datasources"]
     assert (source["uid"], source["type"], source["editable"]) == ("prometheus", "prometheus", False)
+    scraped = yaml.safe_load((FOLDER.parents[1] / "prometheus" / "prometheus.yml").read_text())["global"]
+    assert source["jsonData"] == {"timeInterval": scraped["scrape_interval"]}, "$__rate_interval is made of it"
     (provider,) = yaml.safe_load((folder / "dashboards" / "sovereign.yaml").read_text())["providers"]
     assert provider["options"]["path"].endswith(f"/{FOLDER.name}")
     assert provider["allowUiUpdates"] is False
