@@ -16,7 +16,7 @@ class DockerFailed(Exception):
     """A command failed; the message is what it said last, in one line."""
 
 
-def asked(*words: str, given: str | None = None) -> str:
+def asked(*words: str, given: str | None = None, within_s: float = ASKED_WITHIN_S) -> str:
     """Run `docker WORDS`, with what it is given to read; return what it prints. Raises DockerFailed."""
     try:
         done = subprocess.run(
@@ -25,7 +25,7 @@ def asked(*words: str, given: str | None = None) -> str:
             input=given,
             capture_output=True,
             text=True,
-            timeout=ASKED_WITHIN_S,
+            timeout=within_s,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as failure:

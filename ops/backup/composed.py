@@ -46,28 +46,26 @@ def in_sidecar(*words: str) -> None:
     """Run a verb where snapshots are taken, or, while that does not run, as the keeper. Raises BackupFailed."""
     try:
         runs = any(one["Service"] == "backup" and one["State"] == "running" for one in containers())
-        if not runs:
-            in_keeper(*words)
-        else:
-            told(*BESIDE, *_key(), "backup", "python", "-m", "ops", *words, given=_identity() or "")
     except DockerFailed as failure:
         raise BackupFailed("other", str(failure)) from None
+    if runs:
+        _tell(*BESIDE, *_key(), "backup", "python", "-m", "ops", *words, given=_identity() or "")
+    else:
+        in_keeper(*words)
 
 
 def in_keeper(*words: str) -> None:
     """Run a verb where both volumes are, its output on the terminal. Raises BackupFailed."""
-    try:
-        told(*KEEPER, *_key(), "state-keeper", "-m", "ops", *words, given=_identity() or "")
-    except DockerFailed as failure:
-        raise BackupFailed("other", str(failure)) from None
+    _tell(*KEEPER, *_key(), "state-keeper", "-m", "ops", *words, given=_identity() or "")
 
 
 def asked_of_keeper(*words: str) -> str:
     """Run a verb there and return what it prints. Raises BackupFailed."""
+    command = (*KEEPER, *_key(), "state-keeper", "-m", "ops", *words)
     try:
-        return asked(*KEEPER, *_key(), "state-keeper", "-m", "ops", *words, given=_identity() or "")
+        return asked(*command, given=_identity() or "", within_s=DONE_WITHIN_S)
     except DockerFailed as failure:
-        raise BackupFailed("other", str(failure)) from None
+        raise BackupFailed("other", str(failure).removeprefix("error: ")) from None
 
 
 def poured(target: Path, *words: str) -> None:
@@ -104,18 +102,24 @@ def _key() -> tuple[str, ...]:
 
 
 class ComposedFiles:
-    """The files of a restore, in their volumes."""
+    """The files of a restore, in their volumes. What a container said last is not asked again: each takes seconds."""
+
+    def __init__(self) -> None:
+        self._last: Progress | None = None
 
     def progress(self) -> Progress | None:
         """Ask how far it is."""
-        return msgspec.json.decode(asked_of_keeper("restore", "--phase", "progress"), type=Progress | None)
+        return self._last or self._ask("progress")
+
+    def stage(self, *which: str) -> None:
+        """Fetch, check and migrate a snapshot beside the state."""
+        self._last = self._ask("stage", *which)
 
     def swap(self) -> Progress:
         """Put what is staged in the place of the state."""
-        in_keeper("restore", "--phase", "swap")
-        progress = self.progress()
-        assert progress is not None
-        return progress
+        self._last = self._ask("swap")
+        assert self._last is not None
+        return self._last
 
     def undo(self) -> None:
         """Put the state of before back."""
@@ -124,6 +128,10 @@ class ComposedFiles:
     def finish(self) -> None:
         """Forget the restore."""
         in_keeper("restore", "--phase", "finish")
+
+    def _ask(self, phase: str, *which: str) -> Progress | None:
+        told = asked_of_keeper("restore", *which, "--phase", phase)
+        return msgspec.json.decode(told, type=Progress | None)
 
 
 class ComposedServer:
@@ -147,8 +155,9 @@ class ComposedServer:
         return True
 
 
-def _tell(*words: str) -> None:
+def _tell(*words: str, given: str | None = None) -> None:
     try:
-        told(*words)
+        told(*words, given=given)
     except DockerFailed as failure:
-        raise BackupFailed("other", str(failure)) from None
+        said = str(failure) if given is None else "that went wrong in the appliance; the lines above say why"
+        raise BackupFailed("other", said) from None

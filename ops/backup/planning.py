@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -55,7 +55,7 @@ def choose(parts: Parts, wanted: str | None, moment: float | None) -> Chosen:
     if moment is not None:
         name = at_time(names, moment)
     elif wanted in (None, "latest"):
-        name = newest_with_content(parts, names)
+        name = newest_with_content(parts, names, not_asked)
     else:
         name = chosen(names, str(wanted))
     if name is None:
@@ -71,8 +71,10 @@ def choose(parts: Parts, wanted: str | None, moment: float | None) -> Chosen:
     return Chosen(archive, manifest, not_asked)
 
 
-def newest_with_content(parts: Parts, names: Sequence[str]) -> str:
+def newest_with_content(parts: Parts, names: Sequence[str], not_asked: Mapping[str, str]) -> str:
     """Return the newest snapshot that holds something; of a state that is all empty, the newest.
+
+    Raises BackupFailed where all that was found is empty and a place that could not be asked may have more.
 
     After a disk was lost the API begins with an empty state, and the sidecar has a snapshot of it before anybody can
     say `restore`. Who wants an empty state back names it.
@@ -88,6 +90,9 @@ def newest_with_content(parts: Parts, names: Sequence[str]) -> str:
             break
         else:
             return name  # damaged everywhere: let it be said, and not passed over
+    if not_asked:
+        reasons = "; ".join(f"{label}: {words}" for label, words in not_asked.items())
+        raise BackupFailed("copy_unreachable", f"what was found holds nothing, and not every place answers: {reasons}")
     return names[-1]
 
 

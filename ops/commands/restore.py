@@ -189,7 +189,7 @@ def restore_composed(wanted: str | None, at: int | None, options: dict[str, Any]
         if options["dry_run"]:
             return
         agree(options["yes"])
-        in_keeper("restore", *which, "--phase", "stage")
+        files.stage(*which)
     else:
         going_on(begun.snapshot, wanted)
         if options["dry_run"]:
@@ -208,12 +208,13 @@ def part(phase: str, wanted: str | None, at: int | None) -> None:
         case "stage":
             with parts.notes.locked(shared=True):
                 found = choose(parts, wanted, at)
-                files.stage(found.archive, found.manifest)
+                progress = files.stage(found.archive, found.manifest)
+            click.echo(msgspec.json.encode(progress))
         case "pour":
             with parts.notes.locked(shared=True):
                 pour(parts, choose(parts, wanted, at))
         case "swap":
-            files.swap()
+            click.echo(msgspec.json.encode(files.swap()))
         case "undo":
             files.undo()
         case _:

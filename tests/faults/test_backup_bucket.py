@@ -1,9 +1,5 @@
-"""Copies in S3-compatible storage, spoken to over HTTP as to any other: moto's server, which keeps them in memory."""
+"""Copies in S3-compatible storage, spoken to over HTTP as to any other."""
 
-import os
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,34 +11,8 @@ from ops.backup.failures import BackupFailed
 from ops.backup.metrics import Metrics
 from ops.backup.opening import Parts
 from ops.backup.settings import load_backup_settings
-from tests.e2e.prepare import MOTO, prepare
 from tests.fixtures.backups import change, make_state, messages_in, messages_of, ops, parts_for, snapshotter
-from tests.fixtures.processes import ROOT, free_port, stop, wait_for
-
-
-class Storage:
-    """A server of buckets that can be stopped and started; what it kept is gone then."""
-
-    def __init__(self, log: Path) -> None:
-        self.port = free_port()
-        self._log = log
-        self._process: subprocess.Popen[str] | None = None
-
-    def start(self) -> None:
-        """Start it, with one empty bucket."""
-        env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(prepare(MOTO))}
-        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
-        with self._log.open("a") as output:
-            self._process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=output, stderr=output, text=True)
-        wait_for(f"http://127.0.0.1:{self.port}/moto-api/", self._process)
-        put = urllib.request.Request(f"http://127.0.0.1:{self.port}/backups", method="PUT")
-        urllib.request.urlopen(put, timeout=10).close()
-
-    def stop(self) -> None:
-        """Stop it."""
-        if self._process is not None:
-            stop(self._process)
-            self._process = None
+from tests.fixtures.buckets import Storage
 
 
 @pytest.fixture

@@ -16,17 +16,7 @@ from ops.backup.planning import choose
 from ops.backup.record import Notes
 from ops.backup.sidecar import Sidecar
 from tests.fixtures.backups import change, make_state, messages_in, ops, parts_for, take
-
-# What docs/recover.md tells an operator to do without any of our code.
-BY_HAND = """
-set -eu
-cd "$1"
-for list in $(sed -n '/"lists": \\[/,/\\]/{s/^ *"\\([0-9a-f]*\\)".*/\\1/p}' "snapshots/$2.json"); do
-    zstd -dc "objects/$(echo "$list" | cut -c1-2)/$list"
-done | while read -r _ file; do
-    age -d -i "$3" "objects/$(echo "$file" | cut -c1-2)/$file" | zstd -dc
-done >"$4"
-"""
+from tests.fixtures.documents import blocks, filled
 
 
 @pytest.fixture
@@ -46,14 +36,15 @@ def identity() -> pyrage.x25519.Identity:
 def test_a_sealed_snapshot_is_brought_back_by_the_age_program_alone(
     state: Path, tmp_path: Path, identity: pyrage.x25519.Identity
 ) -> None:
-    if shutil.which("age") is None or shutil.which("zstd") is None:
-        pytest.skip("the programs `age` and `zstd` are not installed: apt-get install age zstd")
+    for program in ("age", "zstd"):
+        assert shutil.which(program), f"`{program}` is not installed: apt-get install age zstd"
     parts = parts_for(state, tmp_path / "backups", BACKUP_RECIPIENTS=str(identity.to_public()))
     manifest = take(parts).manifest
-    key, restored = tmp_path / "key.txt", tmp_path / "restored.db"
+    key, restored = tmp_path / "key.txt", tmp_path / "backups/sovereign_assistant.db"
     key.write_text(f"{identity}\n")
-    command = ["sh", "-c", BY_HAND, "sh", str(tmp_path / "backups"), manifest.id, str(key), str(restored)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    [by_hand] = blocks("docs/recover.md", "With `age` and `zstd` alone")
+    places = {"/path/to/backups": f"{tmp_path}/backups", "20261122T090000.000Z": manifest.id, "key.txt": str(key)}
+    done = subprocess.run(["bash", "-c", filled(by_hand, places)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert hashlib.sha256(restored.read_bytes()).hexdigest() == manifest.sha256
     assert messages_in(restored) == messages_in(state)
