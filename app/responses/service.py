@@ -38,7 +38,7 @@ from app.responses.schemas import CompactInput, CountInput, CreateResponse, Inpu
 from app.responses.unkept import Unkept, unkept
 from app.runs.acceptance import USUAL_ANSWER_TOKENS, Acceptance
 from app.web.errors import error_event
-from app.web.events import PING
+from app.web.events import PING, Last
 
 BROKEN_OFF = "The response's events end here: the server is stopping, or the response was deleted."
 STOPPING = "The server is stopping. Try again in a moment."
@@ -198,11 +198,13 @@ class ResponseService:
 
     async def stream(self, started: StartedResponse) -> AsyncGenerator[bytes, None]:
         """Render a started response's events as they happen."""
+        stream = ResponseStream(started.response)
         try:
-            async for frames in self._frames(ResponseStream(started.response), started.run_id, started.topic):
+            async for frames in self._frames(stream, started.run_id, started.topic):
                 yield frames
         finally:
-            self.abandon(started)
+            if not stream.progress.ended:
+                self.abandon(started)
 
     async def events(self, caller: Caller, response_id: str, after: int) -> AsyncGenerator[bytes, None]:
         """Render a response's events above a number: what was, then what comes. Raises NotFound, and InvalidRequest
@@ -218,10 +220,12 @@ class ResponseService:
     async def _frames(self, stream: ResponseStream, run_id: str, topic: Topic | None) -> AsyncGenerator[bytes, None]:
         async for events in follow(self._journal, run_id, topic, ping_s=self._ping_s):
             frames = stream.feed(events) if events else PING
+            if stream.progress.ended:
+                yield Last(frames)
+                return
             if frames:
                 yield frames
-        if not stream.progress.ended:
-            yield error_event(ApiError(BROKEN_OFF))
+        yield Last(error_event(ApiError(BROKEN_OFF)))
 
     async def retrieve(self, caller: Caller, response_id: str) -> Response:
         """Return one response."""

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
@@ -39,7 +40,7 @@ from app.runs.schemas import CreateRun, CreateThreadAndRun, Run, RunStep, Submit
 from app.threads.repository import ThreadWriter
 from app.threads.schemas import CreateThread, Thread
 from app.web.errors import error_event
-from app.web.events import DONE, PING, frame
+from app.web.events import DONE, PING, Last, frame
 
 log = logging.getLogger(__name__)
 
@@ -185,12 +186,14 @@ class RunService:
         """Render a started run's events as they happen."""
         stream = RunStream(started.run)
         stream.feed([stamped for stamped in started.past if stamped.seq <= started.seen])
-        if started.thread is not None:
-            yield frame(b"thread.created", json.encode(started.thread))
+        head = b"" if started.thread is None else frame(b"thread.created", json.encode(started.thread))
         reader = follow(self._journal, started.run.id, started.topic, after=started.seen, ping_s=self._ping_s)
-        async for events in reader:
-            yield stream.feed(events) if events else PING
-        yield _last_frames(stream)
+        async with aclosing(reader):
+            async for events in reader:
+                frames = stream.feed(events) if events else PING
+                yield Last(head + frames + DONE) if events and _rests(stream.run) else head + frames
+                head = b""
+        yield Last(head + _last_frames(stream))
 
     async def events(self, caller: Caller, thread_id: str, run_id: str, after: int) -> AsyncGenerator[bytes, None]:
         """Render a run's events above a number: what was, then what comes. Raises NotFound, and InvalidRequest once
@@ -287,10 +290,13 @@ class RunService:
             await asyncio.sleep(EXPIRE_EVERY_S)
 
 
+def _rests(run: Run) -> bool:
+    return run.status in ENDED or run.required_action is not None
+
+
 def _last_frames(stream: RunStream) -> bytes:
     """Return what ends a stream: an error before `done` where the run neither ended nor waits for its client."""
-    rests = stream.run.status in ENDED or stream.run.required_action is not None
-    return DONE if rests else error_event(ApiError(BROKEN_OFF)) + DONE
+    return DONE if _rests(stream.run) else error_event(ApiError(BROKEN_OFF)) + DONE
 
 
 def _messages_shown(body: CreateRun | CreateThreadAndRun | None) -> int | None:

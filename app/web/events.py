@@ -30,6 +30,10 @@ def frame(name: bytes, data: bytes) -> bytes:
     return b"event: " + name + b"\ndata: " + data + b"\n\n"
 
 
+class Last(bytes):
+    """Frames after which nothing comes: they go out in one piece with the end of the answer."""
+
+
 class EventStream(Response[Any]):
     """Answers with events as they come. A client that goes away ends it at once."""
 
@@ -68,7 +72,10 @@ class EventStream(Response[Any]):
         await send({"type": "http.response.start", "status": 200, "headers": self._head})
         async with aclosing(_guarded(self._frames)) as frames:
             async for data in frames:
-                await send({"type": "http.response.body", "body": data, "more_body": True})
+                whole = isinstance(data, Last)
+                await send({"type": "http.response.body", "body": data, "more_body": not whole})
+                if whole:
+                    return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

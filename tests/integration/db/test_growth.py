@@ -121,7 +121,7 @@ def start_run(tx: WriteTx, _: Sized) -> None:
 
 
 def make_and_delete_thread(tx: WriteTx, _: Sized) -> None:
-    thread = ThreadWriter(tx, CALLER).create(CreateThread(messages=[CreateMessage(role="user", content="hi")]), NOW)
+    thread, _ = ThreadWriter(tx, CALLER).create(CreateThread(messages=[CreateMessage(role="user", content="hi")]), NOW)
     ThreadWriter(tx, CALLER).delete(thread.id, NOW)
 
 

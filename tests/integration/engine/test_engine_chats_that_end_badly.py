@@ -165,7 +165,7 @@ async def test_what_a_dead_process_held_is_released_and_runs_keep_what_is_theirs
 
 
 KILLED = """
-import asyncio, sys
+import asyncio, os, sys, traceback
 from app.db.opening import open_database
 from app.chat.memory import ChatMemory
 from app.engine.prompt import Upstream
@@ -178,14 +178,18 @@ from tests.fakes.model import ScriptedModel
 
 async def main():
     database, clock = await open_database(sys.argv[1]), SystemClock()
-    thread = await database.write(lambda tx: ThreadWriter(tx, CALLER).create(CreateThread(), 1))
+    thread, _ = await database.write(lambda tx: ThreadWriter(tx, CALLER).create(CreateThread(), 1))
     memory = ChatMemory(database, clock, conversation=MessageService(database, clock), context_messages=9)
     said = [{"role": "user", "content": "hello again"}]
     await memory.begin(CALLER, thread.id, said, Upstream(ScriptedModel([]), "tiny", None))
     print(thread.id, flush=True)
     await asyncio.Event().wait()
 
-asyncio.run(main())
+try:
+    asyncio.run(main())
+except BaseException:
+    traceback.print_exc()
+    os._exit(1)  # not held up by the threads of what was opened
 """
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.errors import ApiError
-from app.web.events import EventStream
+from app.web.events import EventStream, Last
 
 pytestmark = pytest.mark.anyio
 
@@ -59,6 +59,22 @@ async def test_events_are_sent_as_they_come_under_the_headers_of_a_stream() -> N
     await task
     assert client.body() == b"onetwo"
     assert [message.get("more_body") for message in client.sent] == [None, True, True, False]
+
+
+async def test_the_last_event_goes_out_with_the_end_of_the_answer() -> None:
+    client, closed = Client(), asyncio.Event()
+
+    async def frames() -> AsyncGenerator[bytes, None]:
+        try:
+            yield b"one"
+            yield Last(b"two")
+            yield b"never"
+        finally:
+            closed.set()
+
+    await serving(client, frames())
+    assert [(message["body"], message["more_body"]) for message in client.sent[1:]] == [(b"one", True), (b"two", False)]
+    assert closed.is_set()
 
 
 async def test_a_client_that_goes_away_ends_it_and_what_makes_the_events_is_told() -> None:
