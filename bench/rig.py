@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from tests.fixtures.processes import api_process, stand_in
+from tests.fixtures.processes import api_process, stand_in, started
 
 API_KEY = "sk-bench"
 MODEL = "sovereign-standin"
@@ -45,7 +45,7 @@ def rig(*, token_ms: float = 0, **settings: str) -> Iterator[Rig]:
         folder = Path(name)
         options = ("--model", MODEL, "--token-ms", str(token_ms))
         with (
-            stand_in(folder / "standin.log", *options) as model,
+            stand_in(folder / "standin.log", *options, start=started) as model,
             rig_over(model, folder, **settings) as servers,
         ):
             yield servers
@@ -63,5 +63,5 @@ def rig_over(model: str, folder: Path, *, key: str = API_KEY, served: str = MODE
         "MODEL_URL": model,
         **settings,
     }
-    with api_process(folder / "api.log", env) as (api, process):
+    with api_process(folder / "api.log", env, start=started) as (api, process):
         yield Rig(api, model, process.pid, file, key, served)
