@@ -122,6 +122,7 @@ lint: setup
     .venv/bin/ruff check .
     .venv/bin/lint-imports --no-cache
     promtool check config prometheus/prometheus.yml
+    promtool check rules prometheus/rules/*.yml
     {{ python }} -m app.telemetry.metrics | promtool check metrics
     .venv/bin/hadolint Dockerfile Dockerfile.vllm tests/containers/standin_base/Dockerfile
     .venv/bin/shellcheck .ci/run tests/containers/engine/*

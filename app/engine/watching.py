@@ -86,15 +86,26 @@ class Watch:
         tracing.note(genai.used(model, prompt, completion))
 
     def _say(self) -> None:
-        bad = self._turn.status in ("failed", "expired")
         log.log(
-            logging.WARNING if bad else logging.INFO,
+            _level(self._turn.status),
             "turn",
             extra={"status": self._turn.status, "surface": self._surface, "duration_ms": self._elapsed_ms()},
         )
 
     def _elapsed_ms(self) -> int:
         return round((time.perf_counter() - self._began) * 1000)
+
+
+def ended_at_rest(spec: TurnSpec, ended: type[TurnEnded]) -> None:
+    """Count and log the end of a turn that no task carried out: it waited for its client."""
+    outcome = OUTCOMES[ended]
+    metrics.TURNS.labels(spec.surface, outcome).inc()
+    ids = {"run_id": spec.run_id, "project_id": spec.project_id}
+    log.log(_level(outcome), "turn", extra={"status": outcome, "surface": spec.surface, **ids})
+
+
+def _level(status: str | None) -> int:
+    return logging.WARNING if status in ("failed", "expired") else logging.INFO
 
 
 class Trail(NamedTuple):

@@ -15,7 +15,7 @@ from app.engine.journal import append_in, past_of, record_events
 from app.engine.lifecycle import ENDED
 from app.engine.policy import closing
 from app.engine.statements import UNLOCK_THREAD
-from app.engine.turn import Stamped, Turn
+from app.engine.turn import Stamped, Turn, TurnSpec
 from app.errors import InvalidRequest, NotFound
 from app.items.names import thread_of
 from app.items.refusals import conversation_locked, unknown_conversation
@@ -247,12 +247,14 @@ class ResponseWriter(ResponseReader):
         record(self._write, self._caller, "response.cancel", response_id, at)
         return run
 
-    def cancel(self, response_id: str, at: int) -> None:
-        """End a response that no task carries out as cancelled. Raises NotFound."""
+    def cancel(self, response_id: str, at: int) -> TurnSpec | None:
+        """End a response that no task carries out as cancelled; None when it has ended. Raises NotFound."""
         run, _ = self.require(response_id)
         turn = Turn(spec_of(run), past_of(self._write, run.id))
-        if not turn.ended:
-            append_in(self._write, turn, closing(turn, "run_cancelled", TurnCancelled(at=at, usage=turn.usage)))
+        if turn.ended:
+            return None
+        append_in(self._write, turn, closing(turn, "run_cancelled", TurnCancelled(at=at, usage=turn.usage)))
+        return turn.spec
 
     def delete(self, response_id: str, at: int) -> str | None:
         """Delete a response, and what of its chain nobody needs any more. Raises NotFound.

@@ -10,11 +10,13 @@ from app.catalog.service import Catalog
 from app.db.database import Database, ReadTx, WriteTx
 from app.engine.bus import Topic
 from app.engine.context import Told
+from app.engine.events import TurnCancelled
 from app.engine.executor import Executor
 from app.engine.follow import follow
 from app.engine.journal import Journal
 from app.engine.prompt import WHOLE, Conversation
 from app.engine.turn import Stamped
+from app.engine.watching import ended_at_rest
 from app.errors import ApiError, InvalidRequest, Unavailable
 from app.inference.tokens import CHARACTERS_PER_TOKEN
 from app.items.compiling import compiled
@@ -250,7 +252,9 @@ class ResponseService:
         at = self._clock.now()
         run = await self._database.write(lambda tx: ResponseWriter(tx, caller).begin_cancel(response_id, at))
         if run is not None and not await self._executor.cancel(run.id):
-            await self._database.write(lambda tx: ResponseWriter(tx, caller).cancel(response_id, at))
+            spec = await self._database.write(lambda tx: ResponseWriter(tx, caller).cancel(response_id, at))
+            if spec is not None:
+                ended_at_rest(spec, TurnCancelled)
         return await self.retrieve(caller, response_id)
 
     async def delete(self, caller: Caller, response_id: str) -> ResponseDeleted:

@@ -68,6 +68,7 @@ _ADD_SERVER = insert(SERVERS).values(id=bindparam("server"), seen_at=_NOW_MS)
 _REMOVE_SERVER = delete(SERVERS).where(SERVERS.c.id == bindparam("server"))
 _REMOVE_LAPSED = delete(SERVERS).where(_LAPSED)
 _OWN = update(RUNS).where(RUNS.c.id == bindparam("key")).values(owner=bindparam("server"))
+_OF_THREAD, _OF_RUN = RUNS.c.thread_id == bindparam("thread"), STEPS.c.run_id == bindparam("run")
 _OVERDUE = select(RUNS).where(
     RUNS.c.ended_at.is_(None), RUNS.c.status == "requires_action", RUNS.c.expires_at <= bindparam("now")
 )
@@ -110,12 +111,12 @@ class RunReader:
     def page(self, thread_id: str, query: PageQuery) -> Page[Run]:
         """Return one page of a thread's runs. Raises NotFound."""
         ThreadReader(self._tx, self.project_id).require(thread_id)
-        return read_page(self._tx, RUNS, RUNS.c.thread_id == thread_id, ("created_at", "id"), query, run_of)
+        return read_page(self._tx, RUNS, _OF_THREAD, ("created_at", "id"), query, run_of, given={"thread": thread_id})
 
     def steps(self, thread_id: str, run_id: str, query: PageQuery) -> Page[RunStep]:
         """Return one page of a run's steps. Raises NotFound."""
         self.require(thread_id, run_id)
-        return read_page(self._tx, STEPS, STEPS.c.run_id == run_id, ("created_at", "id"), query, step_of)
+        return read_page(self._tx, STEPS, _OF_RUN, ("created_at", "id"), query, step_of, given={"run": run_id})
 
     def step(self, thread_id: str, run_id: str, step_id: str) -> RunStep:
         """Return one step. Raises NotFound."""
@@ -199,12 +200,14 @@ class RunWriter(RunReader):
         record(self._write, self._caller, "run.cancel", run_id, at)
         return row
 
-    def cancel(self, thread_id: str, run_id: str, at: int) -> None:
-        """End a run that no task carries out as cancelled. Raises NotFound."""
+    def cancel(self, thread_id: str, run_id: str, at: int) -> TurnSpec | None:
+        """End a run that no task carries out as cancelled; None when it has ended. Raises NotFound."""
         row = self.require(thread_id, run_id)
         turn = Turn(spec_of(row), past_of(self._write, run_id))
-        if not turn.ended:
-            append_in(self._write, turn, closing(turn, "run_cancelled", TurnCancelled(at=at, usage=turn.usage)))
+        if turn.ended:
+            return None
+        append_in(self._write, turn, closing(turn, "run_cancelled", TurnCancelled(at=at, usage=turn.usage)))
+        return turn.spec
 
     def _assistant(self, assistant_id: str | None) -> Row[Any]:
         if assistant_id is None:
@@ -254,11 +257,13 @@ def overdue(tx: ReadTx, at: int) -> Sequence[Row[Any]]:
     return tx.all(_OVERDUE, {"now": at})
 
 
-def expire(tx: WriteTx, row: Row[Any], at: int) -> None:
-    """End a run that waited too long as expired."""
+def expire(tx: WriteTx, row: Row[Any], at: int) -> TurnSpec | None:
+    """End a run that waited too long as expired; None when it waits no more."""
     turn = Turn(spec_of(row), past_of(tx, row.id))
-    if turn.status == "requires_action":
-        append_in(tx, turn, closing(turn, "run_expired", TurnExpired(at=at, usage=turn.usage)))
+    if turn.status != "requires_action":
+        return None
+    append_in(tx, turn, closing(turn, "run_expired", TurnExpired(at=at, usage=turn.usage)))
+    return turn.spec
 
 
 def requeue(tx: WriteTx, row: Row[Any], owner: str, at: int) -> tuple[TurnSpec, list[Stamped]] | None:

@@ -14,12 +14,13 @@ from sqlalchemy import Row
 from app.db.database import Database, ReadTx, WriteTx
 from app.engine.bus import Topic
 from app.engine.context import Told
-from app.engine.events import OutputsSubmitted
+from app.engine.events import OutputsSubmitted, TurnCancelled, TurnExpired
 from app.engine.executor import Executor
 from app.engine.follow import follow
 from app.engine.journal import Journal, LostRun
 from app.engine.lifecycle import ENDED
-from app.engine.turn import Stamped
+from app.engine.turn import Stamped, TurnSpec
+from app.engine.watching import ended_at_rest
 from app.errors import ApiError, InvalidRequest
 from app.inference.tokens import CHARACTERS_PER_TOKEN
 from app.keys.grant import BOOTSTRAP_KEY
@@ -136,7 +137,9 @@ class RunService:
         at = self._clock.now()
         row = await self._database.write(lambda tx: RunWriter(tx, caller).begin_cancel(thread_id, run_id, at))
         if not await self._executor.cancel(run_id):
-            await self._database.write(lambda tx: RunWriter(tx, caller).cancel(thread_id, run_id, at))
+            spec = await self._database.write(lambda tx: RunWriter(tx, caller).cancel(thread_id, run_id, at))
+            if spec is not None:
+                ended_at_rest(spec, TurnCancelled)
         run = await self.retrieve(caller, thread_id, run_id)
         if run.status not in ("cancelled", "cancelling"):
             raise InvalidRequest(f"Cannot cancel run with status '{run.status}'.")
@@ -272,12 +275,12 @@ class RunService:
         at = self._clock.now()
         rows = await self._database.read(lambda tx: overdue(tx, at))
 
-        def expire_all(tx: WriteTx) -> None:
-            for row in rows:
-                expire(tx, row, at)
+        def expire_all(tx: WriteTx) -> list[TurnSpec | None]:
+            return [expire(tx, row, at) for row in rows]
 
-        if rows:
-            await self._database.write(expire_all)
+        for spec in await self._database.write(expire_all) if rows else ():
+            if spec is not None:
+                ended_at_rest(spec, TurnExpired)
         return len(rows)
 
     async def keep_expiring(self) -> None:

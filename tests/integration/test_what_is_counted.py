@@ -3,6 +3,7 @@ turns taken up, works of a commit.
 """
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from tests.fakes.model_wire import MODEL
 from tests.fixtures.calls import assert_refused, completed_run, ended, new_assistant, new_run, new_thread, post
 from tests.fixtures.counted import counted
 from tests.fixtures.rooms import Scripted, served
-from tests.fixtures.tools import submit, waiting_run
+from tests.fixtures.tools import path_of, submit, waiting_run
 
 pytestmark = pytest.mark.anyio
 
@@ -86,6 +87,26 @@ async def test_an_answer_that_calls_tools_is_a_round(scripted: Scripted) -> None
         run = await waiting_run(api, await new_thread(api, "x"), assistant)
         assert (await submit(api, run, "found")).status_code == 200
         await ended(api, run)
+
+
+async def test_a_run_that_ends_while_it_waits_for_its_client_is_counted_and_logged_once(
+    conformance: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with model_server() as model:
+        model.script += [calls(calling("look_up", "{}"))] * 2
+        env = {"DATABASE_URL": f"sqlite:///{tmp_path}/sovereign_assistant.db", "MODEL_URL": model.url}
+        async with served(conformance, RUN_EXPIRES_AFTER_S="1", **env) as on:
+            assistant = await new_assistant(on.client, model=MODEL, tools=[function("look_up")])
+            runs = [await waiting_run(on.client, await new_thread(on.client, "x"), assistant) for _ in range(2)]
+            with caplog.at_level(logging.INFO, "app.turns"), grows("turns_total", surface="run", outcome="cancelled"):
+                assert (await on.client.post(f"{path_of(runs[0])}/cancel")).status_code == 200
+            with caplog.at_level(logging.INFO, "app.turns"), grows("turns_total", surface="run", outcome="expired"):
+                assert (await ended(on.client, runs[1]))["status"] == "expired"
+    lines = [vars(record) for record in caplog.records if record.name == "app.turns" and hasattr(record, "run_id")]
+    assert [(line["run_id"], line["status"], line["levelname"]) for line in lines] == [
+        (runs[0]["id"], "cancelled", "INFO"),
+        (runs[1]["id"], "expired", "WARNING"),
+    ]
 
 
 async def test_a_prompt_from_which_older_messages_are_left_out_is_counted(

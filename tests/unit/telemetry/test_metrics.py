@@ -19,7 +19,7 @@ from app.limits.ledger import Spent
 from app.telemetry import metrics
 from app.telemetry.listening import listening
 from app.telemetry.sampling import note_jump, note_sizes
-from tests.fixtures.processes import free_port
+from tests.fixtures.processes import ROOT, free_port
 
 
 def kinds_of(failure: type[ModelFailure]) -> set[str]:
@@ -46,6 +46,11 @@ def test_every_bound_of_a_limit_has_its_label() -> None:
     account = Account(none_left, 0)
     lacks = [account.lacks_request(0), account.lacks_stream(), *account.lacks_run(1, Spent(0, 0), 0, 0)]
     assert {lack.bound for lack in lacks if lack is not None} | {"queue"} == set(metrics.BOUNDS)
+
+
+def test_the_words_for_generative_ai_stand_in_one_module() -> None:
+    having = [path.name for path in (ROOT / "app").rglob("*.py") if "gen_ai." in path.read_text(encoding="utf-8")]
+    assert having == ["genai.py"]
 
 
 def test_what_is_closed_is_there_from_the_start() -> None:
