@@ -115,8 +115,8 @@ def test_a_port_that_is_taken_is_exit_status_1_and_a_line_that_names_it(sqlite_u
     assert any(str(port) in line for line in lines)
 
 
-def test_migrate_tells_the_revision_that_it_reached(sqlite_url: str) -> None:
-    result = in_process("migrate", DATABASE_URL=sqlite_url)
+def test_migrate_tells_the_revision_that_it_reached(empty_sqlite_url: str) -> None:
+    result = in_process("migrate", DATABASE_URL=empty_sqlite_url)
     assert (result.exit_code, result.stdout, result.stderr) == (0, f"schema revision {head()}\n", "")
 
 

@@ -26,7 +26,6 @@ def run(sqlite_url: str) -> Any:
         given = {"DATABASE_URL": sqlite_url, "API_PORT": str(PORT), **env}
         return CliRunner(env=UNSET | given).invoke(main, arguments)
 
-    run_one("migrate")
     return run_one
 
 

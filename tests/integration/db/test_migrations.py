@@ -109,37 +109,37 @@ def newer_scripts(tmp_path: Path) -> Callable[[str], Path]:
     return make
 
 
-async def test_a_fresh_database_gets_the_newest_schema(database_url: str) -> None:
-    await (await open_database(database_url)).close()
-    assert await inside(database_url, current) == head() == REVISIONS[-1]
+async def test_a_fresh_database_gets_the_newest_schema(empty_database_url: str) -> None:
+    await (await open_database(empty_database_url)).close()
+    assert await inside(empty_database_url, current) == head() == REVISIONS[-1]
 
 
-async def test_opening_again_changes_nothing(database_url: str) -> None:
-    await fill(database_url)
-    before = await inside(database_url, schema_of)
-    await (await open_database(database_url)).close()
-    assert await inside(database_url, schema_of) == before
-    assert await inside(database_url, messages) == ["msg_1"]
+async def test_opening_again_changes_nothing(empty_database_url: str) -> None:
+    await fill(empty_database_url)
+    before = await inside(empty_database_url, schema_of)
+    await (await open_database(empty_database_url)).close()
+    assert await inside(empty_database_url, schema_of) == before
+    assert await inside(empty_database_url, messages) == ["msg_1"]
 
 
-async def test_a_database_that_has_only_the_table_of_versions_is_filled(database_url: str) -> None:
+async def test_a_database_that_has_only_the_table_of_versions_is_filled(empty_database_url: str) -> None:
     create = "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"
-    await inside(database_url, lambda connection: connection.exec_driver_sql(create).rowcount)
-    await (await open_database(database_url)).close()
-    assert await inside(database_url, current) == head()
+    await inside(empty_database_url, lambda connection: connection.exec_driver_sql(create).rowcount)
+    await (await open_database(empty_database_url)).close()
+    assert await inside(empty_database_url, current) == head()
 
 
 @pytest.mark.parametrize("old", REVISIONS)
-async def test_every_old_schema_is_brought_to_the_newest(old: str, database_url: str) -> None:
-    fresh = await inside(database_url, lambda connection: command.upgrade(configuration(connection), old))
+async def test_every_old_schema_is_brought_to_the_newest(old: str, empty_database_url: str) -> None:
+    fresh = await inside(empty_database_url, lambda connection: command.upgrade(configuration(connection), old))
     assert fresh is None
-    assert await inside(database_url, current) == old
-    await (await open_database(database_url)).close()
-    assert await inside(database_url, current) == head()
+    assert await inside(empty_database_url, current) == old
+    await (await open_database(empty_database_url)).close()
+    assert await inside(empty_database_url, current) == head()
 
 
 @pytest.mark.parametrize("number", range(len(REVISIONS)), ids=REVISIONS)
-async def test_each_revision_goes_up_and_down_and_up_again(number: int, database_url: str) -> None:
+async def test_each_revision_goes_up_and_down_and_up_again(number: int, empty_database_url: str) -> None:
     before = REVISIONS[number - 1] if number else "base"
 
     def go(connection: Connection) -> list[Any]:
@@ -153,20 +153,20 @@ async def test_each_revision_goes_up_and_down_and_up_again(number: int, database
             schemas.append(schema_of(connection))
         return schemas
 
-    old, new, old_again, new_again = await inside(database_url, go)
+    old, new, old_again, new_again = await inside(empty_database_url, go)
     assert old != new
     assert old_again == old
     assert new_again == new
 
 
-async def test_the_migrations_make_what_the_tables_say(database_url: str) -> None:
-    await (await open_database(database_url)).close()
+async def test_the_migrations_make_what_the_tables_say(empty_database_url: str) -> None:
+    await (await open_database(empty_database_url)).close()
     compare = {"compare_type": True, "compare_server_default": True}
 
     def difference(connection: Connection) -> list[Any]:
         return compare_metadata(MigrationContext.configure(connection, opts=compare), Base.metadata)
 
-    assert await inside(database_url, difference) == []
+    assert await inside(empty_database_url, difference) == []
 
 
 async def test_to_the_letter_also_what_autogenerate_does_not_compare_on_sqlite(tmp_path: Path) -> None:
@@ -188,26 +188,26 @@ async def test_to_the_letter_also_what_autogenerate_does_not_compare_on_postgres
     assert await inside(empty_postgres_url, schema_of) == made
 
 
-async def test_a_schema_of_a_newer_release_is_refused_and_left_alone(database_url: str) -> None:
-    await fill(database_url)
+async def test_a_schema_of_a_newer_release_is_refused_and_left_alone(empty_database_url: str) -> None:
+    await fill(empty_database_url)
     newer = "UPDATE alembic_version SET version_num = '9999'"
-    await inside(database_url, lambda connection: connection.exec_driver_sql(newer).rowcount)
+    await inside(empty_database_url, lambda connection: connection.exec_driver_sql(newer).rowcount)
     with pytest.raises(SchemaTooNew) as refusal:
-        await (await open_database(database_url)).close()
+        await (await open_database(empty_database_url)).close()
     assert str(refusal.value) == (
         f"The database has schema revision 9999, which this release does not know (its newest is {head()}). "
         "Start the newer release, or restore a backup made by this one."
     )
-    assert await inside(database_url, current) == "9999"
-    assert await inside(database_url, messages) == ["msg_1"]
+    assert await inside(empty_database_url, current) == "9999"
+    assert await inside(empty_database_url, messages) == ["msg_1"]
 
 
 async def test_a_table_that_is_made_anew_keeps_the_rows_that_refer_to_it(
-    newer_scripts: Callable[[str], Path], database_url: str
+    newer_scripts: Callable[[str], Path], empty_database_url: str
 ) -> None:
-    await fill(database_url)
+    await fill(empty_database_url)
     scripts = newer_scripts(REMAKE_THREADS)
-    async with aclosed(await opened(database_url, partial(upgrade, scripts=scripts))) as database:
+    async with aclosed(await opened(empty_database_url, partial(upgrade, scripts=scripts))) as database:
         assert await database.read(lambda tx: tx.first(text("SELECT id FROM messages"))) == ("msg_1",)
         assert await database.read(lambda tx: tx.first(text("SELECT id, title FROM threads"))) == ("thread_1", None)
         await database.write(lambda tx: tx.run(text("DELETE FROM threads")))
@@ -215,27 +215,27 @@ async def test_a_table_that_is_made_anew_keeps_the_rows_that_refer_to_it(
 
 
 async def test_a_migration_that_fails_halfway_leaves_the_old_schema_and_its_rows(
-    newer_scripts: Callable[[str], Path], database_url: str
+    newer_scripts: Callable[[str], Path], empty_database_url: str
 ) -> None:
-    await fill(database_url)
-    before = await inside(database_url, schema_of)
+    await fill(empty_database_url)
+    before = await inside(empty_database_url, schema_of)
     with pytest.raises(CannotOpen, match="nowhere"):
-        await (await opened(database_url, partial(upgrade, scripts=newer_scripts(FAIL_HALFWAY)))).close()
-    assert await inside(database_url, schema_of) == before
-    assert await inside(database_url, current) == head()
-    assert await inside(database_url, messages) == ["msg_1"]
-    await (await open_database(database_url)).close()
+        await (await opened(empty_database_url, partial(upgrade, scripts=newer_scripts(FAIL_HALFWAY)))).close()
+    assert await inside(empty_database_url, schema_of) == before
+    assert await inside(empty_database_url, current) == head()
+    assert await inside(empty_database_url, messages) == ["msg_1"]
+    await (await open_database(empty_database_url)).close()
 
 
 async def test_a_migration_that_leaves_rows_that_refer_to_nothing_is_undone(
-    newer_scripts: Callable[[str], Path], sqlite_url: str
+    newer_scripts: Callable[[str], Path], empty_sqlite_url: str
 ) -> None:
     body = 'op.add_column("assistants", sa.Column("title", sa.Text(), nullable=True))\n' + LEAVE_ORPHANS
-    await fill(sqlite_url)
+    await fill(empty_sqlite_url)
     with pytest.raises(CannotOpen, match="undone: it left rows of messages that refer to no threads"):
-        await (await opened(sqlite_url, partial(upgrade, scripts=newer_scripts(body)))).close()
-    assert await inside(sqlite_url, current) == head()
-    assert await inside(sqlite_url, messages) == ["msg_1"]
+        await (await opened(empty_sqlite_url, partial(upgrade, scripts=newer_scripts(body)))).close()
+    assert await inside(empty_sqlite_url, current) == head()
+    assert await inside(empty_sqlite_url, messages) == ["msg_1"]
 
 
 async def test_replicas_that_start_together_on_postgresql_take_turns(empty_postgres_url: str) -> None:

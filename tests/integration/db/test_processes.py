@@ -60,16 +60,16 @@ async def test_a_writer_killed_at_any_moment_loses_nothing_it_acknowledged(sqlit
     assert [number for writer in writers for number in writer if number not in kept] == []
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-async def test_two_processes_that_migrate_at_once_both_succeed_on_postgresql(database_url: str) -> None:
-    for status, out, err in [ended(started) for started in [ops("migrate", database_url) for _ in range(2)]]:
+@pytest.mark.parametrize("empty_database_url", ["postgresql"], indirect=True)
+async def test_two_processes_that_migrate_at_once_both_succeed_on_postgresql(empty_database_url: str) -> None:
+    for status, out, err in [ended(started) for started in [ops("migrate", empty_database_url) for _ in range(2)]]:
         assert (status, out, err) == (0, f"schema revision {head()}\n", "")
 
 
-async def test_two_processes_that_migrate_at_once_leave_one_whole_schema_on_sqlite(sqlite_url: str) -> None:
-    outcomes = [ended(started) for started in [ops("migrate", sqlite_url) for _ in range(2)]]
+async def test_two_processes_that_migrate_at_once_leave_one_whole_schema_on_sqlite(empty_sqlite_url: str) -> None:
+    outcomes = [ended(started) for started in [ops("migrate", empty_sqlite_url) for _ in range(2)]]
     assert (0, f"schema revision {head()}\n", "") in outcomes
     for status, _, err in outcomes:
         assert status == 0 or (status == 1 and "is in use by another process" in err)
-    async with aclosed(await open_database(sqlite_url)) as database:
+    async with aclosed(await open_database(empty_sqlite_url)) as database:
         assert await database.read(lambda tx: current(tx._connection)) == head()

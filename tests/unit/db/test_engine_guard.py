@@ -58,9 +58,9 @@ def test_every_library_of_the_process_runs_on_the_fixed_engine() -> None:
 
 
 @pytest.mark.parametrize("verb", ["serve", "migrate"])
-def test_the_api_refuses_to_start_on_an_affected_engine(verb: str, sqlite_url: str) -> None:
+def test_the_api_refuses_to_start_on_an_affected_engine(verb: str, empty_sqlite_url: str) -> None:
     program = [sys.executable, "-c", ON_AN_AFFECTED_ENGINE, verb]
-    env = {"DATABASE_URL": sqlite_url, "API_KEY": "sk-x"}
+    env = {"DATABASE_URL": empty_sqlite_url, "API_KEY": "sk-x"}
     ended = subprocess.run(program, cwd=ROOT, env=env, capture_output=True, text=True, timeout=30)
     assert ended.returncode == 1
     assert ended.stderr.startswith("error: SQLite 3.46.1 can lose committed transactions")
