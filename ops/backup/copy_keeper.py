@@ -74,12 +74,12 @@ class CopyKeeper:
         """Copy what is missing; tell before and after it how much that is. Raises BackupFailed."""
         bad = self._parts.notes.read().damaged
         behind = self._metrics.behind.labels(self._label)
-        behind.set(len(self._copier.missing(bad)))  # also of a copy that does not answer
         try:
-            self._copier.bring(lambda: self._stopped, self._reached, bad)
             self._copier.look()
-        finally:
             behind.set(len(self._copier.missing(bad)))
+            self._copier.bring(lambda: self._stopped, self._reached, bad)
+        finally:
+            behind.set(len(self._copier.missing(bad)))  # also of a copy that does not answer
 
     def _prune_when_due(self) -> None:
         if self._clock() - self._pruned_at < PRUNE_EVERY_S:

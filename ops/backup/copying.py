@@ -32,15 +32,15 @@ class Copier:
         self._keep = keep or Retention()
         self._clock = clock
         self._known: set[str] | None = None
-        self._have: list[str] = []
+        self._have: set[str] | None = None
 
     def look(self) -> None:
         """Ask which snapshots are there. Raises BackupFailed."""
-        self._have = self.there.ids()
+        self._have = set(self.there.ids())
 
     def missing(self, bad: frozenset[str] = frozenset()) -> list[str]:
-        """Return the snapshots that were not there at the last look, newest first."""
-        return lacking(self._local.ids(), self._have, bad, self._clock(), self._keep)
+        """Return the snapshots that were not there at the last look and were not brought since, newest first."""
+        return lacking(self._local.ids(), self._have or (), bad, self._clock(), self._keep)
 
     def bring(
         self,
@@ -48,11 +48,12 @@ class Copier:
         reached: Reached = pass_by,
         bad: frozenset[str] = frozenset(),
     ) -> int:
-        """Copy what is missing; return how many snapshots were copied. One that is damaged keeps no other from it.
+        """Copy what was missing at the last look; return how many snapshots were copied. Raises BackupFailed.
 
-        Raises BackupFailed.
+        One that is damaged keeps no other from it.
         """
-        self.look()
+        if self._have is None:
+            self.look()
         copied = 0
         problem: Damaged | None = None
         for name in self.missing(bad):
@@ -83,6 +84,8 @@ class Copier:
         self.there.place.put(path, self._local.place.get(path))
         self.there.place.settle()
         self.there.manifest(name)
+        assert self._have is not None
+        self._have.add(name)
         reached("manifest")
         return True
 

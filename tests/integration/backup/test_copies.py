@@ -286,6 +286,19 @@ def test_a_copy_that_does_not_answer_falls_behind(state: Path, parts: Parts, tmp
         assert value(metrics, "copy_behind", copy="directory") == number + 1
 
 
+def test_how_far_a_copy_is_behind_is_told_while_it_is_brought_up(state: Path, parts: Parts) -> None:
+    taker = snapshotter(parts)
+    for number in range(3):
+        change(state, f"thread_new{number}")
+        taker.take()
+    metrics = Metrics()
+    told: list[float | None] = []
+    seen = lambda step: told.append(value(metrics, "copy_behind", copy="directory"))  # noqa: E731 - one expression
+    CopyKeeper(parts, parts.copies[0], metrics, reached=seen).turn()
+    assert told[0] == 3
+    assert value(metrics, "copy_behind", copy="directory") == 0
+
+
 def test_a_folder_for_copies_whose_disk_is_away_is_not_made_on_another(parts: Parts, tmp_path: Path) -> None:
     take(parts)
     (tmp_path / "copy").rmdir()
