@@ -8,7 +8,7 @@ from sqlalchemy import Row, bindparam, delete, insert, select, update
 from app.assistants.schemas import Assistant, assistant_of
 from app.audit.repository import record
 from app.db.database import ReadTx, WriteTx
-from app.db.repository import read_page
+from app.db.repository import BY_CREATION, read_page
 from app.db.tables import AssistantRow, table
 from app.errors import NotFound
 from app.kit.caller import Caller
@@ -16,6 +16,7 @@ from app.kit.pages import Page, PageQuery
 
 ASSISTANTS = table(AssistantRow)
 
+_OWN = ASSISTANTS.c.project_id == bindparam("project")
 _ADD = insert(ASSISTANTS)
 _FIND = select(ASSISTANTS).where(ASSISTANTS.c.id == bindparam("key"), ASSISTANTS.c.project_id == bindparam("project"))
 _DELETE = delete(ASSISTANTS).where(ASSISTANTS.c.id == bindparam("key"), ASSISTANTS.c.project_id == bindparam("project"))
@@ -37,8 +38,8 @@ class AssistantReader:
 
     def page(self, query: PageQuery) -> Page[Assistant]:
         """Return one page of assistants."""
-        scope = ASSISTANTS.c.project_id == self.project_id
-        return read_page(self._tx, ASSISTANTS, scope, ("created_at", "id"), query, assistant_of)
+        given = {"project": self.project_id}
+        return read_page(self._tx, ASSISTANTS, _OWN, BY_CREATION, query, assistant_of, given=given, once=True)
 
 
 class AssistantWriter(AssistantReader):

@@ -1,10 +1,12 @@
 """The thin base of the rooms' repositories: keyset pages over Core tables. No query language of its own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from msgspec import json
-from sqlalchemy import ColumnElement, Row, Table, and_, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, Table, and_, bindparam, func, or_, select, tuple_
 
 from app.db.database import ReadTx
 from app.errors import InvalidRequest
@@ -12,46 +14,71 @@ from app.kit.pages import Page, PageQuery, page_of
 
 T = TypeVar("T", bound=Any)
 
+BY_CREATION = ("created_at", "id")
+
 
 def read_page(
     tx: ReadTx,
     table: Table,
     scope: ColumnElement[bool],
-    keys: Sequence[str],
+    keys: tuple[str, ...],
     query: PageQuery,
     render: Callable[[Row[Any]], T],
     *,
-    shown: Sequence[ColumnElement[Any]] | None = None,
+    given: Mapping[str, Any] = MappingProxyType({}),
+    once: bool = False,
+    shown: tuple[ColumnElement[Any], ...] | None = None,
 ) -> Page[T]:
     """Read one page of the rows in `scope`, ordered by the columns `keys`, whose last makes them unique.
 
     Cursors are ids of rows in the same scope; one that is not there is a 400. The cost is that of the page,
-    whatever the length of the list. `shown` are the columns that are read, if not all.
+    whatever the length of the list. `given` are the parameters of the scope. `once`: the scope is made once, and so
+    are its statements. `shown` are the columns that are read, if not all.
     """
-    columns = tuple_(*(table.c[key] for key in keys))
-    conditions = [scope]
+    marked, page = (_marked_once, _page_once) if once else (_marked, _page)
+    params: dict[str, Any] = {**given, "count": query.limit + 1}
+    bounds = []
     for name, cursor, forward in (("after", query.after, True), ("before", query.before, False)):
         if cursor is not None:
-            mark = tuple_(*_cursor_values(tx, table, scope, keys, name, cursor))
-            conditions.append(columns > mark if (query.order == "asc") == forward else columns < mark)
+            mark = tx.first(marked(table, scope, keys), {**given, "cursor": cursor})
+            if mark is None:
+                raise wrong_cursor(name, cursor)
+            params |= {f"{name}_{key}": value for key, value in zip(keys, mark, strict=True)}
+            bounds.append((name, (query.order == "asc") == forward))
     # Only `before`: the page that ends at the cursor, so read backwards from it and turn round.
     backwards = query.before is not None and query.after is None
     ascending = (query.order == "asc") != backwards
-    order = [table.c[key].asc() if ascending else table.c[key].desc() for key in keys]
-    rows = tx.all(select(*(shown or table.c)).where(and_(*conditions)).order_by(*order).limit(query.limit + 1))
+    rows = tx.all(page(table, scope, keys, tuple(bounds), ascending, shown), params)
     items = [render(row) for row in rows[: query.limit]]
     if backwards:
         items.reverse()
     return page_of(items, has_more=len(rows) > query.limit)
 
 
-def _cursor_values(
-    tx: ReadTx, table: Table, scope: ColumnElement[bool], keys: Sequence[str], name: str, cursor: str
-) -> Sequence[Any]:
-    row = tx.first(select(*(table.c[key] for key in keys)).where(table.c.id == cursor, scope))
-    if row is None:
-        raise wrong_cursor(name, cursor)
-    return tuple(row)
+def _marked(table: Table, scope: ColumnElement[bool], keys: tuple[str, ...]) -> Select[Any]:
+    """Return what reads where a cursor stands."""
+    return select(*(table.c[key] for key in keys)).where(table.c.id == bindparam("cursor"), scope)
+
+
+def _page(
+    table: Table,
+    scope: ColumnElement[bool],
+    keys: tuple[str, ...],
+    bounds: tuple[tuple[str, bool], ...],
+    ascending: bool,
+    shown: tuple[ColumnElement[Any], ...] | None,
+) -> Select[Any]:
+    """Return what reads a page. `bounds` name its cursors, each with whether it is what stands above it."""
+    columns = tuple_(*(table.c[key] for key in keys))
+    conditions = [scope]
+    for name, above in bounds:
+        mark = tuple_(*(bindparam(f"{name}_{key}", type_=table.c[key].type) for key in keys))
+        conditions.append(columns > mark if above else columns < mark)
+    order = [table.c[key].asc() if ascending else table.c[key].desc() for key in keys]
+    return select(*(shown or table.c)).where(and_(*conditions)).order_by(*order).limit(bindparam("count"))
+
+
+_marked_once, _page_once = lru_cache(_marked), lru_cache(_page)
 
 
 def wrong_cursor(name: str, cursor: str) -> InvalidRequest:

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, bindparam, func, insert, select, true, update
 
 from app.db.database import Database, ReadTx, WriteTx
-from app.db.repository import read_page
+from app.db.repository import BY_CREATION, read_page
 from app.db.tables import ApiKeyRow, ProjectRow, table
 from app.errors import NotFound
 from app.keys.entry import Entry
@@ -52,7 +52,7 @@ class KeyReader:
 
     def projects(self, query: PageQuery) -> Page[Project]:
         """Return one page of projects."""
-        return read_page(self._tx, PROJECTS, true(), ("created_at", "id"), query, project_of)
+        return read_page(self._tx, PROJECTS, true(), BY_CREATION, query, project_of)
 
     def key(self, key_id: str) -> Row[Any] | None:
         """Return a key's row with its project's columns, if there is one."""
@@ -65,7 +65,7 @@ class KeyReader:
     def keys(self, project_id: str | None, query: PageQuery) -> Page[ApiKey]:
         """Return one page of keys, of one project or of all."""
         scope: ColumnElement[bool] = true() if project_id is None else KEYS.c.project_id == project_id
-        return read_page(self._tx, KEYS, scope, ("created_at", "id"), query, key_of)
+        return read_page(self._tx, KEYS, scope, BY_CREATION, query, key_of)
 
     def has_keys(self) -> bool:
         """Tell whether there is any key."""

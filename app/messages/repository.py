@@ -57,6 +57,8 @@ _NEWEST_SIZES = (
     .subquery()
 )
 _WEIGHT = select(func.coalesce(func.sum(_NEWEST_SIZES.c.tokens), 0).label("tokens"))
+_OF_THREAD = MESSAGES.c.thread_id == bindparam("thread")
+_OF_RUN = and_(_OF_THREAD, MESSAGES.c.run_id == bindparam("run"))
 _SET_TOKENS = (
     update(MESSAGES)
     .where(MESSAGES.c.id == bindparam("key"))
@@ -96,10 +98,9 @@ class MessageReader:
     def page(self, thread_id: str, run_id: str | None, query: PageQuery) -> Page[Message]:
         """Return one page of a thread's messages, or of those that a run made. Raises NotFound."""
         self.require_thread(thread_id)
-        scope = MESSAGES.c.thread_id == thread_id
-        if run_id is not None:
-            scope = and_(scope, MESSAGES.c.run_id == run_id)
-        return read_page(self._tx, MESSAGES, scope, ("position",), query, message_of)
+        scope = _OF_THREAD if run_id is None else _OF_RUN
+        given = {"thread": thread_id} if run_id is None else {"thread": thread_id, "run": run_id}
+        return read_page(self._tx, MESSAGES, scope, ("position",), query, message_of, given=given, once=True)
 
     def _key(self, thread_id: str, message_id: str) -> dict[str, str]:
         return {"key": message_id, "thread": thread_id, "project": self.project_id}

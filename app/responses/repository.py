@@ -8,7 +8,7 @@ from sqlalchemy import Row, and_, bindparam, delete, func, insert, select, updat
 from app.audit.repository import record
 from app.db.database import ReadTx, WriteTx
 from app.db.locks import FREE, lapsed
-from app.db.repository import has_pair, read_page, wrong_cursor
+from app.db.repository import BY_CREATION, has_pair, read_page, wrong_cursor
 from app.db.tables import ItemRow, MessageRow, ResponseRow, RunRow, ThreadRow, row_of, table
 from app.engine.events import TurnCancelled
 from app.engine.journal import append_in, past_of, record_events
@@ -62,6 +62,7 @@ _NEEDED_HERE = (
 _NEEDED_BY_OTHERS = select(func.max(THREADS.c.parent_position).label("position")).where(
     THREADS.c.parent_id == bindparam("thread")
 )
+_OWN = RESPONSES.c.project_id == bindparam("project")
 _HOLD_THREAD = select(THREADS.c.parent_id).where(THREADS.c.id == bindparam("thread")).with_for_update()
 _DELETE_THREAD = delete(THREADS).where(THREADS.c.id == bindparam("thread"))
 _DELETE_RUNS = delete(RUNS).where(
@@ -100,8 +101,8 @@ class ResponseReader:
     def page(self, query: PageQuery, metadata: Mapping[str, str]) -> Page[Response]:
         """Return one page of responses, or of those that have all of some metadata."""
         pairs = [has_pair(RESPONSES.c.metadata, key, value) for key, value in metadata.items()]
-        scope = and_(RESPONSES.c.project_id == self.project_id, *pairs)
-        return read_page(self._tx, RESPONSES, scope, ("created_at", "id"), query, self._shown)
+        scope, given = and_(_OWN, *pairs) if pairs else _OWN, {"project": self.project_id}
+        return read_page(self._tx, RESPONSES, scope, BY_CREATION, query, self._shown, given=given, once=not pairs)
 
     def input_items(self, response_id: str, query: PageQuery) -> Page[Item]:
         """Return one page of what a response was sent. Raises NotFound."""

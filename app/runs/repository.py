@@ -10,7 +10,7 @@ from app.audit.repository import record
 from app.catalog.permission import require_model
 from app.db.database import ReadTx, WriteTx
 from app.db.locks import FREE, lapsed
-from app.db.repository import read_page
+from app.db.repository import BY_CREATION, read_page
 from app.db.tables import RunRow, ServerRow, StepRow, ThreadRow, row_of, table
 from app.engine.events import (
     OutputsSubmitted,
@@ -111,12 +111,12 @@ class RunReader:
     def page(self, thread_id: str, query: PageQuery) -> Page[Run]:
         """Return one page of a thread's runs. Raises NotFound."""
         ThreadReader(self._tx, self.project_id).require(thread_id)
-        return read_page(self._tx, RUNS, _OF_THREAD, ("created_at", "id"), query, run_of, given={"thread": thread_id})
+        return read_page(self._tx, RUNS, _OF_THREAD, BY_CREATION, query, run_of, given={"thread": thread_id}, once=True)
 
     def steps(self, thread_id: str, run_id: str, query: PageQuery) -> Page[RunStep]:
         """Return one page of a run's steps. Raises NotFound."""
         self.require(thread_id, run_id)
-        return read_page(self._tx, STEPS, _OF_RUN, ("created_at", "id"), query, step_of, given={"run": run_id})
+        return read_page(self._tx, STEPS, _OF_RUN, BY_CREATION, query, step_of, given={"run": run_id}, once=True)
 
     def step(self, thread_id: str, run_id: str, step_id: str) -> RunStep:
         """Return one step. Raises NotFound."""

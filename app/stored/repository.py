@@ -7,7 +7,7 @@ from sqlalchemy import Row, and_, bindparam, delete, insert, select, update
 
 from app.audit.repository import record
 from app.db.database import ReadTx, WriteTx
-from app.db.repository import has_pair, read_page, wrong_cursor
+from app.db.repository import BY_CREATION, has_pair, read_page, wrong_cursor
 from app.db.tables import ChatCompletionRow, table
 from app.errors import NotFound
 from app.kit.caller import Caller
@@ -16,10 +16,9 @@ from app.kit.wire import to_json
 from app.stored.schemas import Document, completion_of, messages_of
 
 COMPLETIONS = table(ChatCompletionRow)
-ORDER = ("created_at", "id")
 
 # A completion without its messages, and the other way round: either can be as large as a request.
-_SHOWN = [COMPLETIONS.c[name] for name in ("id", "metadata", "completion")]
+_SHOWN = tuple(COMPLETIONS.c[name] for name in ("id", "metadata", "completion"))
 _INPUT = [COMPLETIONS.c[name] for name in ("id", "messages")]
 _THIS = and_(COMPLETIONS.c.id == bindparam("key"), COMPLETIONS.c.project_id == bindparam("project"))
 _FIND, _FIND_INPUT = select(*_SHOWN).where(_THIS), select(*_INPUT).where(_THIS)
@@ -45,7 +44,7 @@ class CompletionReader:
         scope += [has_pair(COMPLETIONS.c.metadata, key, value) for key, value in metadata.items()]
         if model is not None:
             scope.append(COMPLETIONS.c.model == model)
-        return read_page(self._tx, COMPLETIONS, and_(*scope), ORDER, query, completion_of, shown=_SHOWN)
+        return read_page(self._tx, COMPLETIONS, and_(*scope), BY_CREATION, query, completion_of, shown=_SHOWN)
 
     def messages(self, completion_id: str, query: PageQuery) -> Page[Document]:
         """Return one page of the messages that a completion answers. Raises NotFound."""

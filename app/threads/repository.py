@@ -8,7 +8,7 @@ from sqlalchemy import Row, and_, bindparam, delete, insert, select, text, updat
 from app.assistants.repository import AssistantReader
 from app.audit.repository import record
 from app.db.database import ReadTx, WriteTx
-from app.db.repository import has_pair, read_page
+from app.db.repository import BY_CREATION, has_pair, read_page
 from app.db.tables import ThreadRow, row_of, table
 from app.errors import NotFound
 from app.kit.caller import Caller
@@ -21,6 +21,7 @@ from app.threads.schemas import CreateThread, Thread, thread_of
 THREADS = table(ThreadRow)
 # Literal, so that the index of the threads that are listed is used; those of responses sort before them.
 _LISTED = text("id >= 'thread_'")
+_OWN = and_(THREADS.c.project_id == bindparam("project"), _LISTED)
 
 _ADD = insert(THREADS)
 _FIND = select(THREADS).where(THREADS.c.id == bindparam("key"), THREADS.c.project_id == bindparam("project"))
@@ -48,8 +49,8 @@ class ThreadReader:
     def page(self, query: PageQuery, metadata: Mapping[str, str]) -> Page[Thread]:
         """Return one page of threads, or of those that have all of some metadata."""
         pairs = [has_pair(THREADS.c.metadata, key, value) for key, value in metadata.items()]
-        scope = and_(THREADS.c.project_id == self.project_id, _LISTED, *pairs)
-        return read_page(self._tx, THREADS, scope, ("created_at", "id"), query, thread_of)
+        scope, given = and_(_OWN, *pairs) if pairs else _OWN, {"project": self.project_id}
+        return read_page(self._tx, THREADS, scope, BY_CREATION, query, thread_of, given=given, once=not pairs)
 
 
 class ThreadWriter(ThreadReader):
