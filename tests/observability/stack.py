@@ -3,7 +3,6 @@
 import json
 import math
 import re
-import subprocess
 import sys
 import threading
 import time
@@ -18,7 +17,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from tests.fixtures.processes import ROOT, free_port, running, wait_for
+from tests.fixtures.processes import ROOT, Program, forked, free_port, running, wait_for
 from tests.observability.rules import FASTER, FOLDER, hurry
 
 HERE = Path(__file__).parent
@@ -161,7 +160,6 @@ class Around(NamedTuple):
     env: Mapping[str, str] = {}
 
 
-NOTHING = Around()
 AS_USUAL: Mapping[str, Around] = {}
 
 
@@ -194,20 +192,23 @@ class Stack:
             )
         )
 
-    def _run(self, command: list[str], env: dict[str, str], ready: str) -> "subprocess.Popen[str]":
-        wrapper, more = self._around.get(command[0], NOTHING)
-        whole = [*wrapper, sys.executable, "-m", "ops", *command]
-        process = self._stack.enter_context(running(whole, {**env, **more}, self.folder / f"{command[0]}.log"))
+    def _run(self, command: list[str], env: dict[str, str], ready: str) -> Program:
+        log, around = self.folder / f"{command[0]}.log", self._around.get(command[0])
+        if around is None:
+            process: Program = self._stack.enter_context(forked(command, env, log))
+        else:
+            whole = [*around.wrapper, sys.executable, "-m", "ops", *command]
+            process = self._stack.enter_context(running(whole, {**env, **around.env}, log))
         wait_for(ready, process)
         return process
 
-    def run_model(self, token_ms: int = 5, first_token_ms: int = 0) -> "subprocess.Popen[str]":
+    def run_model(self, token_ms: int = 5, first_token_ms: int = 0) -> Program:
         """Start the model stand-in."""
         options = ["--port", str(self.model_port), "--model", "llama"]
         options += ["--token-ms", str(token_ms), "--first-token-ms", str(first_token_ms)]
         return self._run(["standin", *options], {}, f"http://127.0.0.1:{self.model_port}/health")
 
-    def _run_api(self) -> "subprocess.Popen[str]":
+    def _run_api(self) -> Program:
         env = {
             "API_KEY": KEY,
             "API_PORT": str(self.api_port),
@@ -222,7 +223,7 @@ class Stack:
         ready = f"http://127.0.0.1:{self.api_port}/health/live"
         return self._run(["serve"], env, ready)
 
-    def _run_backup(self) -> "subprocess.Popen[str]":
+    def _run_backup(self) -> Program:
         env = {
             "DATABASE_URL": f"sqlite:///{self.database}",
             "BACKUP_DIR": str(self.folder / "backups"),
