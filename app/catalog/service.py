@@ -73,6 +73,8 @@ class Catalog:
         for route in usable:
             if route.server.has_room:
                 return route
+        if usable:
+            metrics.LIMIT_REFUSALS.labels("model server").inc()
         raise _refusal(name, routes, full=bool(usable))
 
     @asynccontextmanager

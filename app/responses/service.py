@@ -220,14 +220,13 @@ class ResponseService:
         return self._frames(stream, run.id, topic)
 
     async def _frames(self, stream: ResponseStream, run_id: str, topic: Topic | None) -> AsyncGenerator[bytes, None]:
+        frames = b""
         async for events in follow(self._journal, run_id, topic, ping_s=self._ping_s):
-            frames = stream.feed(events) if events else PING
-            if stream.progress.ended:
-                yield Last(frames)
-                return
-            if frames:
+            frames += stream.feed(events) if events else PING
+            if frames and not stream.progress.ended:  # what ends it goes out once the run has let go of its place
                 yield frames
-        yield Last(error_event(ApiError(BROKEN_OFF)))
+                frames = b""
+        yield Last(frames if stream.progress.ended else error_event(ApiError(BROKEN_OFF)))
 
     async def retrieve(self, caller: Caller, response_id: str) -> Response:
         """Return one response."""

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 from functools import partial
 from typing import Any
 
@@ -189,14 +188,14 @@ class RunService:
         """Render a started run's events as they happen."""
         stream = RunStream(started.run)
         stream.feed([stamped for stamped in started.past if stamped.seq <= started.seen])
-        head = b"" if started.thread is None else frame(b"thread.created", json.encode(started.thread))
+        frames = b"" if started.thread is None else frame(b"thread.created", json.encode(started.thread))
         reader = follow(self._journal, started.run.id, started.topic, after=started.seen, ping_s=self._ping_s)
-        async with aclosing(reader):
-            async for events in reader:
-                frames = stream.feed(events) if events else PING
-                yield Last(head + frames + DONE) if events and _rests(stream.run) else head + frames
-                head = b""
-        yield Last(head + _last_frames(stream))
+        async for events in reader:
+            frames += stream.feed(events) if events else PING
+            if not (events and _rests(stream.run)):  # what ends it goes out once the run has let go of its place
+                yield frames
+                frames = b""
+        yield Last(frames + _last_frames(stream))
 
     async def events(self, caller: Caller, thread_id: str, run_id: str, after: int) -> AsyncGenerator[bytes, None]:
         """Render a run's events above a number: what was, then what comes. Raises NotFound, and InvalidRequest once

@@ -44,6 +44,7 @@ BOUNDS = (
     "concurrent runs",
     "concurrent streams",
     "queue",
+    "model server",
 )
 FAILURES = ("unreachable", "busy", "timed_out", "broke", "prompt_too_long", "unknown_model", "refused")
 STATES = ("unasked", "up", "loading", "down")
