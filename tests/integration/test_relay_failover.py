@@ -124,7 +124,9 @@ async def test_a_full_server_leaves_requests_to_the_other_and_when_both_are_full
     second = asyncio.create_task(pair.ask())
     while not asked(pair.cpu):
         await asyncio.sleep(0.005)
+    before = counted("limit_refusals_total", bound="model server")
     refused = await pair.ask()
+    assert counted("limit_refusals_total", bound="model server") == before + 1
     assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limit_exceeded")
     assert int(refused.headers["retry-after"]) >= 1
     gate.set()

@@ -56,7 +56,7 @@ def _said(panel: Panel, value: float) -> str:
     if str(int(value)) in panel["words"]:
         return str(panel["words"][str(int(value))])
     scale, unit = _scale(panel, value)
-    return f"{value / scale:,.4g} {unit}"
+    return f"{value / scale:,.0f} {unit}" if value / scale >= 1000 else f"{value / scale:.4g} {unit}"
 
 
 def _colour(panel: Panel, value: float) -> str:

@@ -45,7 +45,7 @@ def test_every_bound_of_a_limit_has_its_label() -> None:
     )
     account = Account(none_left, 0)
     lacks = [account.lacks_request(0), account.lacks_stream(), *account.lacks_run(1, Spent(0, 0), 0, 0)]
-    assert {lack.bound for lack in lacks if lack is not None} | {"queue"} == set(metrics.BOUNDS)
+    assert {lack.bound for lack in lacks if lack is not None} | {"queue", "model server"} == set(metrics.BOUNDS)
 
 
 def test_the_words_for_generative_ai_stand_in_one_module() -> None:
