@@ -11,8 +11,9 @@ from tests.fixtures.processes import api_process, stand_in
 from tests.fixtures.servers import API_KEY, MODEL
 
 HERE = Path(__file__).resolve().parent
-TEST_WITHIN_S = 45
+TEST_WITHIN_S = 120
 TOKEN_MS = 20
+SLOW_TOKEN_MS = 100
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -58,6 +59,14 @@ def paced_model_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Give the URL of a stand-in that takes TOKEN_MS for each token."""
     log = tmp_path_factory.mktemp("paced-standin") / "log"
     with stand_in(log, "--model", MODEL, "--token-ms", str(TOKEN_MS)) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def slow_model_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the URL of a stand-in that still speaks when a server is killed, however busy the machine is."""
+    log = tmp_path_factory.mktemp("slow-standin") / "log"
+    with stand_in(log, "--model", MODEL, "--token-ms", str(SLOW_TOKEN_MS)) as url:
         yield url
 
 

@@ -1,8 +1,6 @@
 """Keys as a desk meets them: the official SDK with a key of its own, `ops keys` beside a running API, a restart."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,8 @@ from click.testing import CliRunner
 from app.settings import variables
 from ops.__main__ import main
 from ops.commands.dev import KEY_FILE
-from tests.fixtures.processes import ROOT, api_process
+from tests.fixtures.forks import run
+from tests.fixtures.processes import api_process
 from tests.fixtures.servers import API_KEY, MODEL
 
 TIMEOUT_S = 30
@@ -122,9 +121,8 @@ def test_keys_outlast_a_restart_and_can_be_made_while_the_server_is_stopped(stan
         ops(url, "keys", "revoke", revoked["id"])
         with client(url, kept["key"]) as sdk:
             sdk.models.list()
-    command = [sys.executable, "-m", "ops", "keys", "create", "late", "--json"]
     stopped = env | {"API_PORT": url.rsplit(":", 1)[1].removesuffix("/v1")}
-    late = json.loads(subprocess.run(command, cwd=ROOT, env=stopped, check=True, capture_output=True).stdout)
+    late = json.loads(run(["keys", "create", "late", "--json"], stopped).stdout)
     with api_process(tmp_path / "log", env) as (url, _):
         for key in (kept["key"], late["key"]):
             with client(url, key) as sdk:
@@ -141,8 +139,7 @@ def test_keys_outlast_a_restart_and_can_be_made_while_the_server_is_stopped(stan
 def test_a_damaged_journal_keeps_the_server_from_starting_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "store.db.revocations").write_text("no line of a journal\n")
     env = {"API_KEY": API_KEY, "DATABASE_URL": f"sqlite:///{tmp_path}/store.db", "API_PORT": "1"}
-    command = [sys.executable, "-m", "ops", "serve"]
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=30)
+    done = run(["serve"], env)
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
     assert line.startswith(f"error: line 1 of the revocation journal {tmp_path}/store.db.revocations is damaged")

@@ -18,7 +18,7 @@ from tests.fixtures.forks import Fork
 from tests.fixtures.processes import api_process
 from tests.fixtures.servers import API_KEY
 
-SETTLED_WITHIN_S = 10
+SETTLED_WITHIN_S = 30
 WORDS = 60
 TURNS = 10
 REPEAT = {"input": f"repeat {WORDS} words"}
@@ -83,8 +83,10 @@ def begun(stream: httpx2.Response, deltas: int) -> list[Json]:
     raise AssertionError("the stream ended")
 
 
-def test_every_response_goes_on_after_the_api_was_killed(paced_model_url: str, tmp_path: Path) -> None:
-    with served(tmp_path, paced_model_url, RUN_CONCURRENCY="2") as (api, process):
+def test_every_response_goes_on_after_the_api_was_killed(
+    slow_model_url: str, paced_model_url: str, tmp_path: Path
+) -> None:
+    with served(tmp_path, slow_model_url, RUN_CONCURRENCY="2") as (api, process):
         conversation = post(api, "/conversations")["id"]
         told = post(api, "/responses", {**REPEAT, "background": True, "conversation": conversation})
         with api.stream("POST", "/responses", json={**REPEAT, "stream": True}) as stream:
@@ -113,10 +115,10 @@ def test_every_response_goes_on_after_the_api_was_killed(paced_model_url: str, t
 
 
 def test_a_stop_ends_streams_with_an_error_and_what_is_stored_goes_on_at_the_next_start(
-    paced_model_url: str, tmp_path: Path
+    slow_model_url: str, paced_model_url: str, tmp_path: Path
 ) -> None:
     answers: list[httpx2.Response] = []
-    with served(tmp_path, paced_model_url, SHUTDOWN_GRACE_S="0.2") as (api, process), ExitStack() as streams:
+    with served(tmp_path, slow_model_url, SHUTDOWN_GRACE_S="0.2") as (api, process), ExitStack() as streams:
 
         def wait_for_the_whole() -> None:
             with client_of(str(api.base_url)) as own:

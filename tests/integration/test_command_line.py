@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from app.db.migrations import head
 from app.settings import load_settings, redacted, variables
 from ops.__main__ import VERBS, main
+from tests.fixtures.forks import run
 from tests.fixtures.processes import ROOT, free_port
 
 TIMEOUT_S = 30
@@ -31,10 +32,15 @@ def in_process(*arguments: str, **env: str) -> Result:
     return CliRunner(env=unset | env).invoke(main, arguments)
 
 
-def ended(verb: str, **env: str) -> tuple[int, list[str]]:
-    """Run a verb as a program with only this environment; return its status and what it said on standard error."""
+def program(verb: str, **env: str) -> "subprocess.CompletedProcess[str]":
+    """Run a verb from its start, with only this environment."""
     command = [sys.executable, "-m", "ops", verb]
-    told = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=TIMEOUT_S)
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=TIMEOUT_S)
+
+
+def ended(verb: str, **env: str) -> tuple[int, list[str]]:
+    """Run a verb in a process of its own; return its status and what it said on standard error."""
+    told = run([verb], env)
     assert "Traceback" not in told.stderr + told.stdout
     return told.returncode, told.stderr.splitlines()
 
@@ -54,9 +60,9 @@ def test_bad_settings_are_a_line_each_and_exit_status_2(verb: str) -> None:
 
 @pytest.mark.parametrize("verb", ["serve", "dev"])
 def test_so_it_is_when_the_verb_runs_as_a_program(verb: str, tmp_path: Path) -> None:
-    status, lines = ended(verb, RUN_CONCURRENCY="0", API_KEY_FILE=str(tmp_path / "missing"))
-    assert status == 2
-    assert lines == [
+    told = program(verb, RUN_CONCURRENCY="0", API_KEY_FILE=str(tmp_path / "missing"))
+    assert (told.returncode, told.stdout) == (2, "")
+    assert told.stderr.splitlines() == [
         f"error: API_KEY: cannot read API_KEY_FILE {tmp_path}/missing: No such file or directory",
         "error: RUN_CONCURRENCY: expected int >= 1, got '0'",
     ]

@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from app.db.migrations import current, head
 from app.db.opening import open_database
 from app.db.sqlite import DatabaseInUse
-from tests.fixtures.processes import ROOT
+from tests.fixtures.forks import ROOT, run
 from tests.integration.db import notes
 from tests.integration.db.closing import aclosed
 
@@ -18,20 +19,12 @@ KILLS = 20
 TIMEOUT_S = 30
 
 
-def ops(verb: str, url: str) -> "subprocess.Popen[str]":
-    """Start a verb of the operator's command line."""
-    command = [sys.executable, "-m", "ops", verb]
+def run_at_once(url: str, *verbs: str) -> list[tuple[int, str, str]]:
+    """Run verbs of the operator's command line beside each other; return their statuses and what they printed."""
     env = {"DATABASE_URL": url, "API_KEY": "sk-x"}
-    return subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def ended(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
-    """Wait for a program; return its status and what it printed."""
-    try:
-        out, err = process.communicate(timeout=TIMEOUT_S)
-        return process.returncode, out, err
-    finally:
-        process.kill()
+    with ThreadPoolExecutor() as pool:
+        done = list(pool.map(lambda verb: run([verb], env), verbs))
+    return [(one.returncode, one.stdout, one.stderr) for one in done]
 
 
 async def test_a_second_process_is_refused_while_the_first_has_the_file(sqlite_url: str) -> None:
@@ -41,7 +34,7 @@ async def test_a_second_process_is_refused_while_the_first_has_the_file(sqlite_u
         with pytest.raises(DatabaseInUse, match=r"is in use by another process") as refused:
             await (await open_database(sqlite_url)).close()
         assert str(refused.value) == refusal
-        for status, out, err in [ended(started) for started in [ops("serve", sqlite_url), ops("migrate", sqlite_url)]]:
+        for status, out, err in run_at_once(sqlite_url, "serve", "migrate"):
             assert (status, out, err) == (1, "", f"error: {refusal}\n")
     await (await open_database(sqlite_url)).close()
 
@@ -62,12 +55,12 @@ async def test_a_writer_killed_at_any_moment_loses_nothing_it_acknowledged(sqlit
 
 @pytest.mark.parametrize("empty_database_url", ["postgresql"], indirect=True)
 async def test_two_processes_that_migrate_at_once_both_succeed_on_postgresql(empty_database_url: str) -> None:
-    for status, out, err in [ended(started) for started in [ops("migrate", empty_database_url) for _ in range(2)]]:
+    for status, out, err in run_at_once(empty_database_url, "migrate", "migrate"):
         assert (status, out, err) == (0, f"schema revision {head()}\n", "")
 
 
 async def test_two_processes_that_migrate_at_once_leave_one_whole_schema_on_sqlite(empty_sqlite_url: str) -> None:
-    outcomes = [ended(started) for started in [ops("migrate", empty_sqlite_url) for _ in range(2)]]
+    outcomes = run_at_once(empty_sqlite_url, "migrate", "migrate")
     assert (0, f"schema revision {head()}\n", "") in outcomes
     for status, _, err in outcomes:
         assert status == 0 or (status == 1 and "is in use by another process" in err)

@@ -16,8 +16,9 @@ pytestmark = pytest.mark.anyio
 
 OPENED = MessageStarted(at=20, step_id="step_1", message_id="msg_1")
 ENDED = [MessageFinished(at=30, usage=TokenUsage()), TurnCompleted(at=30, usage=TokenUsage())]
-DEADLOCK_FOUND_S = 0.9
-"""PostgreSQL looks for a deadlock after a second."""
+NO_DEADLOCK_S = 15
+PATIENCE = "ALTER DATABASE \"{}\" SET deadlock_timeout = '1min'"
+"""PostgreSQL would end a deadlock after a second; now one outlasts what any write takes on a busy machine."""
 LOSSES = {
     "taken": "UPDATE runs SET fence = fence + 1 WHERE id = $1",
     "deleted": "DELETE FROM threads WHERE active_run_id = $1",
@@ -65,13 +66,16 @@ async def test_a_writer_waits_for_who_takes_its_run_and_then_writes_nothing(
 async def test_deleting_a_thread_and_writing_its_run_do_not_wait_for_each_other(
     empty_postgres_url: str, ending: list[TurnEvent]
 ) -> None:
+    connection = await asyncpg.connect(empty_postgres_url)
+    await connection.execute(PATIENCE.format(await connection.fetchval("SELECT current_database()")))
+    await connection.close()
     database = await open_database(empty_postgres_url)
     try:
         async with engine(database) as rig:
             for number in range(30):
                 run = await rig.accept(starts=True)
                 turn = run.turn()
-                async with asyncio.timeout(DEADLOCK_FOUND_S):
+                async with asyncio.timeout(NO_DEADLOCK_S):
                     writing = asyncio.create_task(write(rig, turn, turn.stamp(ending), number % 2 == 0))
                     await asyncio.sleep(number % 5 * 0.0005)
                     await rig.threads.delete(CALLER, run.spec.thread_id)
