@@ -9,6 +9,7 @@ module does not know how to send.
 import sqlite3
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -143,6 +144,7 @@ class SqliteWriteTx(SqliteReadTx, WriteTx):
         """Do nothing: nobody else writes."""
 
 
+@lru_cache(maxsize=1024)  # one for all connections
 def _compile(statement: Executable, names: tuple[str, ...]) -> _Compiled | None:
     if not isinstance(statement, Select | Insert | Update | Delete):
         return None
