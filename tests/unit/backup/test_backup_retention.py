@@ -17,7 +17,7 @@ def name(age_s: float) -> str:
 
 
 def kept(names: list[str], bad: set[str] = frozenset(), keep: Retention = Retention()) -> list[str]:  # type: ignore[assignment]  # noqa: B008 - immutable
-    gone = dropped(names, lambda one: one not in bad, NOW, keep)
+    gone = set(dropped(names, lambda one: one not in bad, NOW, keep))
     return [one for one in sorted(names) if one not in gone]
 
 
