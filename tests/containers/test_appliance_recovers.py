@@ -21,13 +21,12 @@ from tests.containers.appliance import MODEL, PROJECT, Appliance, docker
 from tests.containers.conftest import Started, fetch_model
 from tests.containers.test_appliance_outlives import conversation, remembered, wait_until_ready
 from tests.fixtures.buckets import Storage
-from tests.fixtures.documents import blocks, filled
-from tests.fixtures.processes import ROOT
+from tests.fixtures.documents import blocks, filled, with_commands
 
 RECOVER = "docs/recover.md"
 CONTAINERS_USER = 10001
 COPIED_WITHIN_S = 30.0
-PROGRAMS = ("age", "age-keygen", "zstd", "just")
+PROGRAMS = ("age", "age-keygen", "zstd")
 
 
 class Operator(NamedTuple):
@@ -45,15 +44,12 @@ class Operator(NamedTuple):
 
     def settle(self, **settings: str) -> None:
         """Put these settings of backups, no others, and the recipient of `key.txt` into `.env`."""
-        kept = [line for line in self.lines() if not line.startswith("BACKUP_")]
+        file = self.appliance.folder / ".env"
+        kept = [line for line in file.read_text().splitlines() if not line.startswith("BACKUP_")]
         (recipient,) = re.findall(r"age1\w+", (self.appliance.folder / "key.txt").read_text())
         settings |= {"BACKUP_RECIPIENTS": recipient, "BACKUP_EVERY": "1s"}
         made = [f"{name}={value}" for name, value in settings.items()]
-        (self.appliance.folder / ".env").write_text("\n".join([*kept, *made]) + "\n")
-
-    def lines(self) -> list[str]:
-        """Read `.env`."""
-        return (self.appliance.folder / ".env").read_text().splitlines()
+        file.write_text("\n".join([*kept, *made]) + "\n")
 
     def copies_of(self, name: str) -> set[str]:
         """Tell which copies have a snapshot."""
@@ -78,24 +74,24 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
 def operator(started: Started, storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     """Set all of it as an operator does; the shared appliance is as it was afterwards."""
     for program in PROGRAMS:
-        assert shutil.which(program), (
-            f"`{program}` is not here: apt-get install age zstd; just is `pip install rust-just`"
-        )
-    folder = started.appliance.folder
-    (folder / ".venv").symlink_to(ROOT / ".venv")
+        assert shutil.which(program), f"`{program}` is not here: apt-get install age zstd"
+    folder, path = started.appliance.folder, started.appliance.env["PATH"]
+    started.appliance.env["PATH"] = f"{with_commands(folder)}:{path}"
     copies = tmp_path_factory.mktemp("copies")
-    shutil.chown(copies, CONTAINERS_USER, CONTAINERS_USER)
+    copies.chmod(0o755)  # as `mkdir` by root makes it
     for name in ("access", "secret"):
         (folder / f"secrets/bucket_{name}_key").write_text(f"test-{name}\n")
     subprocess.run(["age-keygen", "-o", folder / "key.txt"], check=True, capture_output=True)
-    bucket = f"http://{address_of_this_machine()}:{storage.port}/backups/desk"
-    made = Operator(started.appliance, copies, bucket)
-    before = made.lines()
+    made = Operator(started.appliance, copies, f"http://{address_of_this_machine()}:{storage.port}/backups/desk")
+    before = (folder / ".env").read_text()
     made.settle(**with_folder(made), **with_bucket(made))
     made.sh("just up")
     yield made
-    (folder / ".env").write_text("\n".join(before) + "\n")
+    (folder / ".env").write_text(before)
     made.sh("just up")
+    started.appliance.env["PATH"] = path
+    for name in ("bin", ".venv"):
+        shutil.rmtree(folder / name)
 
 
 def address_of_this_machine() -> str:
@@ -143,6 +139,23 @@ def lose(operator: Operator, *volumes: str) -> None:
     """Take volumes away, as a disk that dies does."""
     operator.appliance.compose("rm", "--stop", "--force", "api", "backup")
     docker("volume", "rm", *(f"{PROJECT}_{name}" for name in volumes))
+
+
+def test_a_folder_of_copies_that_is_not_the_containers_users_is_said_and_taken_once_it_is(operator: Operator) -> None:
+    conversation(operator.appliance)
+    operator.sh("just backup")
+    denied = "what was tried last failed: /copy/objects: Permission denied for user 10001"
+    operator.appliance.wait("denied", lambda: denied in operator.sh("just backups").stdout, COPIED_WITHIN_S)
+    assert 'sovereign_backup_failures_total{cause="copy_unreachable"} 0.0' not in metrics_of(operator)
+    shutil.chown(operator.copies, CONTAINERS_USER, CONTAINERS_USER)
+    kept_everywhere(operator)
+
+
+def metrics_of(operator: Operator) -> str:
+    """Ask the sidecar, which only the networks of the appliance reach."""
+    address = "http://127.0.0.1:9102/metrics"
+    code = f"import urllib.request as web; print(web.urlopen({address!r}, timeout=9).read().decode())"
+    return operator.appliance.inside("backup", code).stdout
 
 
 def test_an_encrypted_snapshot_is_opened_by_the_programs_age_and_zstd_alone(operator: Operator, tmp_path: Path) -> None:

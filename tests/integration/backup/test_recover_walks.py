@@ -21,7 +21,7 @@ import pytest
 from openai import OpenAI
 
 from tests.fixtures.backups import change, make_state, threads_in
-from tests.fixtures.documents import blocks, filled
+from tests.fixtures.documents import blocks, filled, with_commands
 from tests.fixtures.processes import ROOT, free_port, running, wait_for
 from tests.fixtures.servers import API_KEY
 
@@ -33,10 +33,8 @@ HERE = {"A thread deleted by mistake", "Back in time", "A damaged file", "A bad 
 IN_CONTAINERS = {"A dead disk", "A dead host", "With `age` and `zstd` alone"}
 IN_BOTH = {"A lost key"}
 WITHIN_S = 60
-# The recipes are these commands (the Justfile says so); there are no containers here that `up` could start.
-JUST = """#!/bin/sh
-[ "$1" = up ] || exec .venv/bin/python -m ops "$@"
-"""
+NO_CONTAINERS = 'just() { [ "$1" = up ] || command just "$@"; }\n'
+"""`just up` has nothing to start here."""
 
 
 class Desk:
@@ -47,7 +45,7 @@ class Desk:
         self.database = folder / "data" / "sovereign_assistant.db"
         self.port = free_port()
         self.env = {
-            "PATH": f"{folder}/bin:{os.environ['PATH']}",
+            "PATH": f"{with_commands(folder)}:{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             "DATABASE_URL": f"sqlite:///{self.database}",
             "API_KEY_FILE": "secrets/api_key",
@@ -55,16 +53,14 @@ class Desk:
             "API_PORT": str(self.port),
             "BACKUP_DIR": str(folder / "backups"),
         }
-        for name, content in (("bin/just", JUST), ("secrets/api_key", API_KEY), ("secrets/key_pepper", "p" * 40)):
-            (folder / name).parent.mkdir(exist_ok=True)
-            (folder / name).write_text(content)
-        (folder / "bin/just").chmod(0o755)
-        (folder / ".venv").symlink_to(ROOT / ".venv")
+        (folder / "secrets").mkdir()
+        (folder / "secrets/api_key").write_text(API_KEY)
+        (folder / "secrets/key_pepper").write_text("p" * 40)
 
     def sh(self, script: str, **env: str) -> str:
         """Run a script as it would be typed; it has to end well. Return what it prints."""
         done = subprocess.run(
-            ["bash", "-c", script],
+            ["bash", "-c", NO_CONTAINERS + script],
             cwd=self.folder,
             env=self.env | env,
             stdin=subprocess.DEVNULL,

@@ -1,6 +1,9 @@
 """The sidecar by itself: what it does at each look, and what it tells of it."""
 
+import os
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -17,7 +20,7 @@ from ops.backup.opening import Parts
 from ops.backup.record import Drill
 from ops.backup.sidecar import Sidecar
 from tests.fixtures.backups import change, flip, make_state, parts_for, take
-from tests.fixtures.processes import free_port
+from tests.fixtures.processes import ROOT, free_port, wait_for
 
 NEVER = Drill(time.time() + 3600, True, "not due for long")
 
@@ -135,6 +138,30 @@ def test_a_drill_is_due_once_a_day_and_sooner_after_one_that_failed(state: Path,
     assert value(metrics, "drill_ok") == 0
     assert value(metrics, "failures_total", cause="damaged") >= 1
     assert sidecar._drill_is_due(clock.now + 900)
+
+
+STARTER = """
+import os, subprocess, sys, time
+from ops.backup.drill import SERVE
+print(subprocess.Popen([sys.executable, "-c", SERVE], env=os.environ).pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_the_api_of_a_drill_ends_with_a_sidecar_that_is_killed(state: Path, tmp_path: Path) -> None:
+    port = free_port()
+    env = {"DATABASE_URL": f"sqlite:///{state}", "READ_ONLY": "true", "API_PORT": str(port), "API_KEY": "sk-drill"}
+    command = [sys.executable, "-c", STARTER]
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ | env, stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout is not None
+        api = Path(f"/proc/{int(starter.stdout.readline())}")
+        wait_for(f"http://127.0.0.1:{port}/health/live", starter)
+        assert api.exists()
+        starter.kill()
+    deadline = time.monotonic() + 30
+    while api.exists() and "Z" not in (api / "stat").read_text().split():
+        assert time.monotonic() < deadline, "it goes on alone"
+        time.sleep(0.05)
 
 
 def test_a_new_sidecar_knows_the_last_drill(state: Path, parts: Parts) -> None:
