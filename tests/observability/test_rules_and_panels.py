@@ -77,6 +77,18 @@ def test_a_panel_has_the_unit_of_what_it_shows(one: Asked) -> None:
     assert one.unit == unit or (unit is None and one.unit in ("short", "ops", "reqps"))
 
 
+@pytest.mark.parametrize("rule", rules("alert"), ids=lambda rule: rule["alert"])
+def test_what_an_alert_watches_is_on_a_dashboard(rule: dict[str, Any]) -> None:
+    recorded = {record["record"]: record["expr"] for record in rules("record")}
+
+    def watched(expression: str) -> set[str]:
+        named = metrics_in(expression)
+        return named | {below for name in named & recorded.keys() for below in watched(recorded[name])}
+
+    shown = {name for one in ASKED for name in watched(one.expression)}
+    assert watched(rule["expr"]) & shown or rule["alert"] in ALWAYS
+
+
 def test_on_a_good_day_no_alert_fires_but_the_watchdog(stack: Stack) -> None:
     groups = stack.prometheus.ask("rules")["groups"]
     assert not [rule for group in groups for rule in group["rules"] if rule["health"] != "ok"]
