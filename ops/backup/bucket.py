@@ -1,11 +1,12 @@
 """Files in S3-compatible storage. Only this module knows obstore."""
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
 import obstore
-from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from app.settings import without_password
@@ -15,6 +16,7 @@ from ops.backup.settings import BackupSettings
 TIMEOUT_S = 60
 CONNECT_S = 10
 TRY_FOR_S = 90
+_STATUS = re.compile(r"status code: (\d{3})")
 
 
 class Bucket:
@@ -81,13 +83,16 @@ class Bucket:
 
 
 def _words(failure: Exception) -> str:
-    """Say what keeps a bucket from being used, as far as the kind of a failure tells."""
-    match failure:
-        case PermissionDeniedError() | UnauthenticatedError():
+    """Say what keeps a bucket from being used. Of what obstore says only the status is taken: the rest is of keys."""
+    status = _STATUS.search(str(failure))
+    match status and status[1]:
+        case "401" | "403":
             return "it refuses these credentials, or what was asked with them"
-        case FileNotFoundError():
+        case "404":
             return "there is no such bucket"
-        case _:
+        case None:
             return (
-                f"no answer that can be used ({type(failure).__name__}; the appliance goes out with BACKUP_EGRESS=true)"
+                f"no answer ({type(failure).__name__}; from the appliance storage elsewhere needs BACKUP_EGRESS=true)"
             )
+        case number:
+            return f"it answers with status {number}"

@@ -1,6 +1,8 @@
 """Copies in S3-compatible storage, spoken to over HTTP as to any other."""
 
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from ops.backup.copy_keeper import CopyKeeper
 from ops.backup.failures import BackupFailed
 from ops.backup.metrics import Metrics
 from ops.backup.opening import Parts
+from ops.backup.planning import choose
 from ops.backup.settings import load_backup_settings
 from tests.fixtures.backups import change, make_state, messages_in, messages_of, ops, parts_for, snapshotter
 from tests.fixtures.buckets import Storage
@@ -101,6 +104,63 @@ def test_files_are_missed_and_removed_in_the_bucket_as_they_are_here(parts: Part
         bucket.place.get(name)
     with pytest.raises(BackupFailed, match="missing from bucket"):
         bucket.check_stored(bucket.manifest(bucket.ids()[0]))
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """Storage that answers everything with one status."""
+
+    status = 403
+
+    def do_GET(self) -> None:
+        self.send_response(self.status)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    do_PUT = do_GET
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(403, "refuses these credentials"), (401, "refuses these credentials"), (404, "there is no such bucket")],
+)
+def test_what_keeps_a_bucket_from_being_used_is_said_with_its_address(
+    state: Path, tmp_path: Path, status: int, words: str
+) -> None:
+    handler = type("Handler", (Refusing,), {"status": status})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_address[1]}/backups"
+            keys = {"BACKUP_BUCKET_ACCESS_KEY": "the-id", "BACKUP_BUCKET_SECRET_KEY": "the-secret"}
+            [bucket] = parts_for(state, tmp_path / "backups", BACKUP_BUCKET_URL=url, **keys).copies
+            with pytest.raises(BackupFailed) as failed:
+                bucket.ids()
+        finally:
+            server.shutdown()
+            thread.join()
+    assert failed.value.cause == "copy_unreachable"
+    assert str(failed.value).startswith(f"{url}: ")
+    assert words in str(failed.value)
+    assert "the-" not in str(failed.value)
+
+
+def test_while_all_that_was_found_is_empty_and_the_bucket_is_away_nothing_is_restored(
+    tmp_path: Path, storage: Storage
+) -> None:
+    path = tmp_path / "data" / "sovereign_assistant.db"
+    make_state(path, threads=0)
+    parts = parts_for(path, tmp_path / "backups", **env_of(storage, tmp_path))
+    [empty] = [snapshotter(parts).take()]
+    assert empty is not None
+    assert choose(parts, None, None).manifest.id == empty.manifest.id
+    storage.stop()
+    with pytest.raises(BackupFailed, match="holds nothing, and not every place answers: bucket: "):
+        choose(parts, None, None)
+    assert choose(parts, empty.manifest.id, None).manifest.id == empty.manifest.id
 
 
 def test_a_bucket_without_credentials_or_a_name_is_refused_in_one_go() -> None:

@@ -9,12 +9,14 @@ import pytest
 from ops.appliance import secrets
 from ops.appliance.checks import (
     compose_check,
+    copies_check,
     engine_check,
     environment_check,
     gpu_check,
     is_free,
     model_check,
     processor_check,
+    secret_files,
     secrets_check,
 )
 
@@ -114,3 +116,35 @@ def test_what_is_wrong_with_a_secret_is_said_without_it(tmp_path: Path) -> None:
         "missing, and not a secret that can be made up",
     ]
     assert "a pepper that is secret" not in str(check)
+
+
+def backups(folder: Path | None = None, **settings: str) -> dict[str, Any]:
+    volume = {"type": "volume", "source": "no-copy", "target": "/copy"}
+    mount = volume if folder is None else {"type": "bind", "source": str(folder), "target": "/copy"}
+    return config(backup={"volumes": [mount], "environment": settings})
+
+
+def test_that_there_is_no_copy_of_backups_is_said_and_no_reason_not_to_start(tmp_path: Path) -> None:
+    check = copies_check(backups())
+    assert check.found == "none: a dead disk takes all snapshots along with the state"
+    assert not check.problems
+    assert copies_check(backups(tmp_path)).found == str(tmp_path)
+
+
+def test_a_folder_for_copies_has_to_be_there_and_a_bucket_has_to_have_both_keys(tmp_path: Path) -> None:
+    [problem] = copies_check(backups(tmp_path / "away")).problems
+    assert problem.endswith("away: no folder is there: mount its disk, mkdir it there, chown 10001:10001")
+    bucket = {"BACKUP_BUCKET_URL": "https://host/bucket", "BACKUP_BUCKET_ACCESS_KEY_FILE": "/run/secrets/x"}
+    assert copies_check(backups(**bucket)).problems
+    assert not copies_check(backups(**bucket, BACKUP_BUCKET_SECRET_KEY_FILE="/run/secrets/y")).problems
+
+
+def test_secrets_of_a_bucket_are_looked_at_only_where_the_operator_names_them(tmp_path: Path) -> None:
+    named = {"bucket_access_key": {"file": str(tmp_path / "key")}, "bucket_secret_key": {"file": "/dev/null"}}
+    assert secret_files({"secrets": named}) == {"bucket_access_key": tmp_path / "key"}
+
+
+def test_credentials_of_backups_in_the_environment_are_refused_with_where_they_belong() -> None:
+    [problem] = environment_check({"BACKUP_BUCKET_SECRET_KEY": "hidden"}).problems
+    assert "takes it from BACKUP_BUCKET_SECRET_KEY_FILE" in problem
+    assert "hidden" not in problem
