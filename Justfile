@@ -75,7 +75,7 @@ load *args: setup
 # Everything that needs neither Docker nor a real vLLM
 [group('test')]
 test *args: setup
-    {{ python }} -m pytest -n 3 --dist loadfile {{ args }}
+    {{ python }} -m pytest -n 3 --dist loadfile --no-loadscope-reorder {{ args }}
 
 # End to end against a real vLLM (CPU build, tiny model made here)
 [group('test')]
