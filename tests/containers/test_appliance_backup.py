@@ -14,7 +14,7 @@ def test_a_conversation_goes_on_after_its_volume_was_destroyed(appliance: Applia
     said = remembered(appliance, thread_id)
     taken = appliance.ops("backup")
     assert taken.returncode == 0, taken.stdout + taken.stderr
-    appliance.ops("down")
+    appliance.compose("rm", "--stop", "--force", "api", "backup")
     docker("volume", "rm", f"{PROJECT}_state")
     assert appliance.ops("up", "--wait-s", "60").returncode == 0
     with appliance.client() as client, pytest.raises(NotFoundError):

@@ -112,27 +112,37 @@ def with_bucket(operator: Operator) -> dict[str, str]:
     }
 
 
-def kept_everywhere(operator: Operator) -> str:
-    """Take a snapshot and wait until the sidecar brought it to both copies; return its id."""
+class Kept(NamedTuple):
+    """A conversation, and the snapshot in both copies that has it."""
+
+    thread_id: str
+    said: list[str]
+    snapshot: str
+
+
+@pytest.fixture(scope="module")
+def kept(operator: Operator) -> Kept:
+    """Hold a conversation and wait until it is in both copies, which the containers' user may write now."""
+    shutil.chown(operator.copies, CONTAINERS_USER, CONTAINERS_USER)
+    thread_id = conversation(operator.appliance)
     operator.sh("just backup")
     name = str(operator.listed()[0]["id"])
     operator.appliance.wait(
         f"{name} in the copies", lambda: operator.copies_of(name) == {"directory", "bucket"}, COPIED_WITHIN_S
     )
-    return name
+    return Kept(thread_id, remembered(operator.appliance, thread_id), name)
 
 
-def goes_on(operator: Operator, thread_id: str, said: list[str]) -> None:
-    """Hold a thread to what was said in it, and to a next answer."""
-    appliance = operator.appliance
+def goes_on(appliance: Appliance, kept: Kept) -> None:
+    """Hold the conversation to what was said in it, and to a next answer."""
     wait_until_ready(appliance)
-    assert remembered(appliance, thread_id) == said
+    assert remembered(appliance, kept.thread_id) == kept.said
     with appliance.client() as client:
-        client.beta.threads.messages.create(thread_id, role="user", content="say exactly: and gold")
+        client.beta.threads.messages.create(kept.thread_id, role="user", content="say exactly: and gold")
         assistant = client.beta.assistants.create(model=MODEL)
-        run = client.beta.threads.runs.create_and_poll(thread_id=thread_id, assistant_id=assistant.id)
+        run = client.beta.threads.runs.create_and_poll(thread_id=kept.thread_id, assistant_id=assistant.id)
         assert run.status == "completed"
-    assert remembered(appliance, thread_id)[2:] == said
+    assert remembered(appliance, kept.thread_id)[2:] == kept.said
 
 
 def lose(operator: Operator, *volumes: str) -> None:
@@ -141,14 +151,12 @@ def lose(operator: Operator, *volumes: str) -> None:
     docker("volume", "rm", *(f"{PROJECT}_{name}" for name in volumes))
 
 
-def test_a_folder_of_copies_that_is_not_the_containers_users_is_said_and_taken_once_it_is(operator: Operator) -> None:
+def test_a_folder_of_copies_that_is_not_the_containers_users_is_said(operator: Operator) -> None:
     conversation(operator.appliance)
     operator.sh("just backup")
     denied = "what was tried last failed: /copy/objects: Permission denied for user 10001"
     operator.appliance.wait("denied", lambda: denied in operator.sh("just backups").stdout, COPIED_WITHIN_S)
     assert 'sovereign_backup_failures_total{cause="copy_unreachable"} 0.0' not in metrics_of(operator)
-    shutil.chown(operator.copies, CONTAINERS_USER, CONTAINERS_USER)
-    kept_everywhere(operator)
 
 
 def metrics_of(operator: Operator) -> str:
@@ -158,15 +166,19 @@ def metrics_of(operator: Operator) -> str:
     return operator.appliance.inside("backup", code).stdout
 
 
-def test_an_encrypted_snapshot_is_opened_by_the_programs_age_and_zstd_alone(operator: Operator, tmp_path: Path) -> None:
-    thread_id = conversation(operator.appliance)
-    name = kept_everywhere(operator)
+def test_an_encrypted_snapshot_is_opened_by_the_programs_age_and_zstd_alone(
+    operator: Operator, kept: Kept, tmp_path: Path
+) -> None:
     docker("cp", f"{PROJECT}-backup-1:/backups", str(tmp_path / "fetched"))
     stored = b"".join(path.read_bytes() for path in (tmp_path / "fetched/objects").rglob("*") if path.is_file())
     assert stored.count(b"age-encryption.org/v1") > 1
     [by_hand] = blocks(RECOVER, "With `age` and `zstd` alone")
     key = str(operator.appliance.folder / "key.txt")
-    places = {"/path/to/backups": str(tmp_path / "fetched"), "20261122T090000.000Z": name, "-i key.txt": f"-i {key}"}
+    places = {
+        "/path/to/backups": str(tmp_path / "fetched"),
+        "20261122T090000.000Z": kept.snapshot,
+        "-i key.txt": f"-i {key}",
+    }
     done = subprocess.run(
         ["bash", "-c", filled(by_hand, places)],
         env={"PATH": "/usr/bin:/bin"},
@@ -179,20 +191,19 @@ def test_an_encrypted_snapshot_is_opened_by_the_programs_age_and_zstd_alone(oper
     found = hashlib.sha256(restored.read_bytes()).hexdigest()
     assert done.stdout.count(found) == 2, "what it is, and what the manifest says it is"
     with closing(sqlite3.connect(restored)) as connection:
-        (count,) = connection.execute("SELECT count(*) FROM messages WHERE thread_id = ?", (thread_id,)).fetchone()
+        (count,) = connection.execute("SELECT count(*) FROM messages WHERE thread_id = ?", (kept.thread_id,)).fetchone()
     assert count == 2
 
 
-def test_a_dead_disk_with_state_and_backups_is_recovered_from_the_folder_of_copies(operator: Operator) -> None:
-    thread_id = conversation(operator.appliance)
-    said = remembered(operator.appliance, thread_id)
-    kept_everywhere(operator)
+def test_a_dead_disk_with_state_and_backups_is_recovered_from_the_folder_of_copies(
+    operator: Operator, kept: Kept
+) -> None:
     operator.settle(**with_folder(operator))
     lose(operator, "state", "backups")
     [commands] = blocks(RECOVER, "A dead disk")
     told = operator.sh(f"export BACKUP_IDENTITY_FILE=key.txt\n{filled(commands, {})}")
     assert "from      directory, encrypted" in told.stdout
-    goes_on(operator, thread_id, said)
+    goes_on(operator.appliance, kept)
 
 
 def test_without_its_identity_an_encrypted_snapshot_is_refused_before_anything_is_touched(operator: Operator) -> None:
@@ -224,19 +235,15 @@ def as_desk(appliance: Appliance, key: str) -> OpenAI:
     return OpenAI(base_url=appliance.url, api_key=key, max_retries=0, timeout=30)
 
 
-def test_a_dead_host_is_recovered_from_the_bucket_before_there_are_weights(operator: Operator) -> None:
+def test_a_dead_host_is_recovered_from_the_bucket_before_there_are_weights(operator: Operator, kept: Kept) -> None:
     appliance = operator.appliance
-    thread_id = conversation(appliance)
-    said = remembered(appliance, thread_id)
-    operator.settle(**with_folder(operator), **with_bucket(operator))
-    operator.sh("just up")
-    kept_everywhere(operator)
     operator.settle(**with_bucket(operator))
     appliance.compose("--profile", "*", "down", "--volumes", "--timeout", "5")
     [commands] = blocks(RECOVER, "A dead host")
     told = operator.sh(filled(commands, {}))
     assert "from      bucket, encrypted" in told.stdout
     assert "messages of thread_" in told.stdout, "the drill read one"
-    assert remembered(appliance, thread_id) == said, "before there is a model"
+    assert remembered(appliance, kept.thread_id) == kept.said, "before there is a model"
     fetch_model(appliance)
-    goes_on(operator, thread_id, said)
+    appliance.compose("restart", "vllm")  # by itself it would try again within a minute
+    goes_on(appliance, kept)
