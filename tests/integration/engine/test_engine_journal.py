@@ -48,6 +48,7 @@ from tests.integration.engine.rig import (
     assert_whole,
     engine,
     over,
+    told,
 )
 
 pytestmark = pytest.mark.anyio
@@ -266,11 +267,15 @@ async def test_a_run_that_waits_for_a_slot_costs_one_commit_more(sqlite: SqliteD
 
 
 async def test_text_of_all_runs_is_flushed_together(sqlite: SqliteDatabase) -> None:
-    gate = asyncio.Event()
-    async with engine(sqlite, ScriptedModel([text("half"), gate, *answer("")]), flush_s=0.2) as rig:
+    begin, gate = asyncio.Event(), asyncio.Event()
+    async with engine(sqlite, ScriptedModel([begin, text("half"), gate, *answer("")]), flush_s=0.2) as rig:
         runs = [await rig.start() for _ in range(8)]
         before = sqlite.commits
-        await asyncio.sleep(0.35)
+        begin.set()
+        for _, topic in runs:
+            await told(topic, TextAdded)
+        async with asyncio.timeout(10):
+            while [len(await rig.rows(EVENTS, run)) for run, _ in runs] != [2] * 8:
+                await asyncio.sleep(0.01)
         assert sqlite.commits - before == 1
-        assert [len(await rig.rows(EVENTS, run)) for run, _ in runs] == [2] * 8
         gate.set()
