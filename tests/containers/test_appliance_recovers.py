@@ -195,6 +195,14 @@ def test_an_encrypted_snapshot_is_opened_by_the_programs_age_and_zstd_alone(
     assert count == 2
 
 
+def test_a_snapshot_in_the_volume_is_brought_into_a_folder_of_the_host_to_look(operator: Operator, kept: Kept) -> None:
+    operator.sh(f"BACKUP_IDENTITY_FILE=key.txt just restore {kept.snapshot} --to look")
+    look = operator.appliance.folder / "look/sovereign_assistant.db"
+    with closing(sqlite3.connect(look)) as connection:
+        assert connection.execute("SELECT id FROM threads WHERE id = ?", (kept.thread_id,)).fetchone()
+    assert look.stat().st_mode & 0o777 == 0o600
+
+
 def test_a_dead_disk_with_state_and_backups_is_recovered_from_the_folder_of_copies(
     operator: Operator, kept: Kept
 ) -> None:
