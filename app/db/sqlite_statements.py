@@ -109,7 +109,11 @@ class SqliteReadTx(ReadTx):
         one = self._statements.compiled(statement, params or {})
         if one is None:
             return super().all(statement, params)
-        return [one.row(values) for values in self._statements.send(one, params or {})]
+        cursor = self._statements.send(one, params or {})
+        try:
+            return list(map(one.row, cursor.fetchall()))
+        finally:
+            cursor.close()  # or one that broke would reset its statement later, under whoever uses it then
 
     def first(self, statement: Executable, params: Params | None = None) -> Row[Any] | None:
         """Return the first row, or None."""
@@ -117,8 +121,10 @@ class SqliteReadTx(ReadTx):
         if one is None:
             return super().first(statement, params)
         cursor = self._statements.send(one, params or {})
-        values = cursor.fetchone()
-        cursor.close()  # a statement that has more rows would keep the transaction open
+        try:
+            values = cursor.fetchone()
+        finally:
+            cursor.close()  # as above; and a statement that has more rows would keep the transaction open
         return None if values is None else one.row(values)
 
 

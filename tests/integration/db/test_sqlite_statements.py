@@ -17,6 +17,7 @@ from sqlalchemy import (
     insert,
     literal,
     select,
+    text,
     update,
 )
 from sqlalchemy.exc import IntegrityError
@@ -140,3 +141,29 @@ async def test_statements_made_on_the_spot_are_not_kept(database: SqliteDatabase
         return len(tx._statements._known)
 
     assert await database.write(work) < 5
+
+
+async def test_a_read_that_broke_disturbs_none_that_comes_later(database: SqliteDatabase) -> None:
+    def work(tx: WriteTx) -> int:
+        assert isinstance(tx, SqliteWriteTx)
+        tx.run_many(ADD, [{"id": str(at), "amount": at, "filled": None} for at in range(5)])
+        tx.all(ALL)
+        tx.run(text("UPDATE orders SET id = CAST(X'FF00FF' AS TEXT) WHERE id = '3'"))
+        broken = [_failure_of(tx) for _ in TIMES]
+        tx.run(text("UPDATE orders SET id = '3' WHERE amount = 3"))
+        one = tx._statements.compiled(ALL, {})
+        assert one is not None
+        cursor = tx._statements.send(one, {})
+        broken.clear()
+        gc.collect()
+        return len(cursor.fetchall())
+
+    assert await database.write(work) == 5
+
+
+def _failure_of(tx: WriteTx) -> Exception:
+    try:
+        tx.all(ALL)
+    except Exception as failure:
+        return failure
+    raise AssertionError("it was read")
