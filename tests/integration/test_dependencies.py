@@ -26,4 +26,4 @@ async def test_a_request_is_served_in_one_task(served_rooms: Served) -> None:
         await get(served_rooms.client, f"/v1/threads/{thread}/messages", limit=1)
     finally:
         loop.set_task_factory(before)
-    assert len(started) <= 2, started  # what reads the database, and on PostgreSQL what gives its connection back
+    assert not [name for name in started if name.startswith("TaskHandle")], started  # a task group of the framework's
