@@ -1,6 +1,7 @@
 """Runs the API under uvicorn: one process, one event loop, a stop that keeps its word."""
 
 import asyncio
+import gc
 import logging
 import math
 import socket
@@ -41,8 +42,10 @@ class Server(uvicorn.Server):
         self._grace_s = grace_s
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Open the port, then say so."""
+        """Open the port, then say so. What is there by now stays: nobody looks through it for garbage again."""
         await super().startup(sockets)
+        gc.collect()
+        gc.freeze()
         if self.started:
             self._on_started()
 

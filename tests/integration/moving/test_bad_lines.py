@@ -136,7 +136,9 @@ async def test_a_batch_that_adds_something_leaves_one_record_and_no_content(
     await bring_in(api, lines, project_id=project, dry_run=True)
     for _ in range(2):
         await bring_in(api, lines, project_id=project)
-    rows = await on.database.read(lambda tx: tx.all(AUDIT.select().where(AUDIT.c.object_id == project)))
+    rows = await on.database.read(
+        lambda tx: tx.all(AUDIT.select().where(AUDIT.c.object_id == project).order_by(AUDIT.c.seq))
+    )
     assert [row.action for row in rows] == ["project.create", "project.import"]
     assert SECRET not in repr(rows)
 
