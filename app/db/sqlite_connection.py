@@ -70,7 +70,11 @@ class ConnectionThread:
             connection.begin()  # and never ends: or Alembic would end the driver's transaction, which is the real one
             return connection
 
-        connection = await thread._execute(attach)  # type: ignore[no-untyped-call]  # aiosqlite types none of it
+        try:
+            connection = await thread._execute(attach)  # type: ignore[no-untyped-call]  # aiosqlite types none of it
+        except BaseException:
+            thread.stop()
+            raise
         return cls(thread, driver, connection)
 
     async def call(self, function: Callable[[], T]) -> T:

@@ -63,8 +63,9 @@ with client.beta.threads.runs.stream(thread_id=thread.id, assistant_id=assistant
 @click.command()
 def dev() -> None:
     """Run the API on loopback until Ctrl-C, with all state under data/."""
-    # Until the server listens and after it stopped, SIGTERM too must run what ends the stand-in.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Until the server listens and after it stopped, SIGTERM too must run what ends the stand-in. As an interrupt it
+    # ends what is awaited in good order; an exception out of nowhere could leave the thread of a store behind.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     settings = settings_or_exit({"LOG_FORMAT": "text", **os.environ})
     settings = msgspec.structs.replace(settings, api_key=settings.api_key or kept_key(KEY_FILE))
     if os.environ.get("MODEL_URL") or settings.models_file:

@@ -28,7 +28,7 @@ from tests.integration.tenancy.tenants import TAKEN, Asked, Caller, ask, request
 
 pytestmark = pytest.mark.anyio
 
-TRIES = 5
+TRIES = 25
 OPERATIONS = operations()
 SERVED = [operation for operation in OPERATIONS if not operation.is_administration and not operation.is_open]
 ADMINISTRATION = [operation for operation in OPERATIONS if operation.is_administration]
