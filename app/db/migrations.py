@@ -1,5 +1,6 @@
 """Runs the Alembic migrations on an open connection. The revisions themselves are in /migrations."""
 
+from functools import lru_cache
 from pathlib import Path
 
 from alembic import command
@@ -27,7 +28,7 @@ def configuration(connection: Connection | None = None, scripts: Path = SCRIPTS)
 
 def head(scripts: Path = SCRIPTS) -> str:
     """Return the newest revision that this release knows."""
-    revision = ScriptDirectory.from_config(configuration(scripts=scripts)).get_current_head()
+    revision = _directory(scripts).get_current_head()
     assert revision is not None
     return revision
 
@@ -39,8 +40,17 @@ def current(connection: Connection) -> str | None:
 
 def known(scripts: Path = SCRIPTS) -> frozenset[str]:
     """Return every revision that this release knows."""
-    directory = ScriptDirectory.from_config(configuration(scripts=scripts))
-    return frozenset(script.revision for script in directory.walk_revisions())
+    return frozenset(script.revision for script in _directory(scripts).walk_revisions())
+
+
+def _directory(scripts: Path) -> ScriptDirectory:
+    return _read(scripts, frozenset(one.name for one in (scripts / "versions").iterdir()))
+
+
+@lru_cache(maxsize=4)
+def _read(scripts: Path, _files: frozenset[str]) -> ScriptDirectory:
+    """Return the revisions. Reading them runs each of their files, so the same ones are read once."""
+    return ScriptDirectory.from_config(configuration(scripts=scripts))
 
 
 def upgrade(connection: Connection, scripts: Path = SCRIPTS) -> None:
