@@ -45,8 +45,7 @@ class EventStream(Response[Any]):
 
     def to_asgi_response(self, app: Litestar | None, request: Any, **_: Any) -> ASGIResponse:
         """Return what answers the request: the framework's own stream takes a group of tasks to do it."""
-        # The framework only calls it, as it would call any ASGI application, and looks at nothing else of it.
-        return self._serve  # type: ignore[return-value]
+        return self._serve  # type: ignore[return-value]  # the framework only calls it, as any ASGI application
 
     async def _serve(self, _scope: Scope, receive: Receive, send: Send) -> None:
         task = asyncio.current_task()
